@@ -1,0 +1,1 @@
+"""Command line of mixdit: arguments in, tables and JSON out, no logic of its own."""
