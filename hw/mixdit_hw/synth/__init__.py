@@ -1,0 +1,1 @@
+"""Synthesis: area, timing and reference units, with open tools only."""

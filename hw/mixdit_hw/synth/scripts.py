@@ -1,0 +1,110 @@
+"""Yosys scripts of the targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mixdit_sw.errors import MixditError
+
+from .targets import GENERIC_GATES, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthOptions:
+    """How to synthesize. The defaults are the recipe that published areas are compared in.
+
+    Attributes
+    ----------
+    booth
+        Booth-encoded multipliers.
+    tree
+        Sums of several operands become carry-save trees.
+    alumacc
+        Let Yosys merge multipliers and adders into one cell before mapping.
+    delay_ps
+        Delay target given to ABC; None for none.
+    driver_cell
+        Cell assumed to drive every input (for example INVX4). With it ABC also buffers nets of
+        large fanout and sizes the gates; None leaves every net unbuffered.
+    load_ff
+        Load on every output, in fF; used with `driver_cell`.
+    abc_script
+        ABC commands, separated by `;`, instead of Yosys's; `{D}` is replaced by the delay target.
+    flatten
+        Make one unit of the whole design.
+    dsp
+        Let FPGA targets use their multiplier blocks.
+    """
+
+    booth: bool = False
+    tree: bool = False
+    alumacc: bool = True
+    delay_ps: int | None = None
+    driver_cell: str | None = None
+    load_ff: float = 20.0
+    abc_script: str | None = None
+    flatten: bool = False
+    dsp: bool = False
+
+    def __post_init__(self) -> None:
+        if self.delay_ps is not None and self.delay_ps <= 0:
+            raise MixditError(f"Delay target must be positive, not {self.delay_ps} ps")
+
+
+def synthesis_script(top: str, target: Target, options: SynthOptions) -> str:
+    """Write the script that maps `unit.v` to a target.
+
+    It leaves `netlist.v` and `stat.json` in the working folder.
+    """
+    stat = "stat -json"
+    if target.kind == "liberty":
+        mapping = _liberty(top, options)
+        stat += " -liberty cells.lib"
+    elif target.kind == "generic":
+        mapping = [_synth(top, options), f"abc -g {GENERIC_GATES}"]
+        mapping.insert(1, "dfflegalize -cell $_DFF_P_ 01 -cell $_DLATCH_P_ x")
+    else:
+        mapping = [_fpga(top, target.name, options)]
+    commands = [
+        "read_verilog unit.v",
+        *mapping,
+        "setundef -zero",
+        "opt_clean -purge",
+        f"tee -q -o stat.json {stat} -top {top}",
+        "splitnets",
+        "write_verilog -noattr -noexpr netlist.v",
+    ]
+    return "\n".join(commands) + "\n"
+
+
+def _synth(top: str, options: SynthOptions) -> str:
+    flags = [
+        "-booth" if options.booth else "",
+        "-arith_tree" if options.tree else "",
+        "" if options.alumacc else "-noalumacc",
+    ]
+    return " ".join(["synth -flatten", *filter(None, flags), f"-top {top}"])
+
+
+def _liberty(top: str, options: SynthOptions) -> list[str]:
+    abc = ["abc -liberty cells.lib"]
+    if options.driver_cell is not None:
+        abc.append("-constr constraints")
+    if options.delay_ps is not None:
+        abc.append(f"-D {options.delay_ps}")
+    if options.abc_script is not None:
+        delay = "" if options.delay_ps is None else f"-D {options.delay_ps}"
+        commands = options.abc_script.replace("{D}", delay)
+        abc.append(f"-script +{commands.replace(' ', ',')}")
+    return [_synth(top, options), "dfflibmap -liberty cells.lib", " ".join(abc)]
+
+
+def _fpga(top: str, family: str, options: SynthOptions) -> str:
+    common = f"-flatten -top {top}" if family != "ice40" else f"-top {top}"
+    if family == "xc7":
+        return f"synth_xilinx -family xc7 -noiopad -noclkbuf {common}" + (
+            "" if options.dsp else " -nodsp"
+        )
+    if family == "ecp5":
+        return f"synth_ecp5 {common}" + ("" if options.dsp else " -nodsp")
+    return f"synth_ice40 {common}" + (" -dsp" if options.dsp else "")
