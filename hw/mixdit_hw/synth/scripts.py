@@ -8,13 +8,25 @@ from mixdit_sw.errors import MixditError
 
 from .targets import GENERIC_GATES, Target
 
+# ABC commands of the recipes; None is Yosys's own script.
+_SIZING = "buffer -c -N 8; topo; upsize {D}; dnsize {D}"
+RECIPES = {
+    "reference": None,
+    "sized": None,
+    "speed": f"strash; st; if -g -K 6; strash; dch; map -B 0.9 {{D}}; topo; {_SIZING}",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class SynthOptions:
-    """How to synthesize. The defaults are the recipe that published areas are compared in.
+    """How to synthesize. The defaults are the flow that published areas are compared in.
 
     Attributes
     ----------
+    recipe
+        What ABC does with a Liberty file. `reference`: maps and leaves every net unbuffered.
+        `sized`: the same, then buffers nets of large fanout and sizes gates. `speed`: first
+        rebuilds logic for depth, then as `sized`.
     booth
         Booth-encoded multipliers.
     tree
@@ -23,32 +35,37 @@ class SynthOptions:
         Let Yosys merge multipliers and adders into one cell before mapping.
     delay_ps
         Delay target given to ABC; None for none.
-    driver_cell
-        Cell assumed to drive every input (for example INVX4). With it ABC also buffers nets of
-        large fanout and sizes the gates; None leaves every net unbuffered.
     load_ff
-        Load on every output, in fF; used with `driver_cell`.
+        Load on every output, in fF; used by recipes that size gates.
     abc_script
-        ABC commands, separated by `;`, instead of Yosys's; `{D}` is replaced by the delay target.
+        ABC commands, separated by `;`, instead of the recipe's; `{D}` is replaced by the delay
+        target.
     flatten
         Make one unit of the whole design.
     dsp
         Let FPGA targets use their multiplier blocks.
     """
 
+    recipe: str = "reference"
     booth: bool = False
     tree: bool = False
     alumacc: bool = True
     delay_ps: int | None = None
-    driver_cell: str | None = None
     load_ff: float = 20.0
     abc_script: str | None = None
     flatten: bool = False
     dsp: bool = False
 
     def __post_init__(self) -> None:
+        if self.recipe not in RECIPES:
+            raise MixditError(f"Recipe must be one of {', '.join(RECIPES)}, not {self.recipe!r}")
         if self.delay_ps is not None and self.delay_ps <= 0:
             raise MixditError(f"Delay target must be positive, not {self.delay_ps} ps")
+
+    @property
+    def sizes_gates(self) -> bool:
+        """Whether ABC is told what drives the inputs and loads the outputs."""
+        return self.recipe != "reference"
 
 
 def synthesis_script(top: str, target: Target, options: SynthOptions) -> str:
@@ -88,13 +105,14 @@ def _synth(top: str, options: SynthOptions) -> str:
 
 def _liberty(top: str, options: SynthOptions) -> list[str]:
     abc = ["abc -liberty cells.lib"]
-    if options.driver_cell is not None:
+    if options.sizes_gates:
         abc.append("-constr constraints")
     if options.delay_ps is not None:
         abc.append(f"-D {options.delay_ps}")
-    if options.abc_script is not None:
+    commands = options.abc_script or RECIPES[options.recipe]
+    if commands is not None:
         delay = "" if options.delay_ps is None else f"-D {options.delay_ps}"
-        commands = options.abc_script.replace("{D}", delay)
+        commands = commands.replace("{D}", delay)
         abc.append(f"-script +{commands.replace(' ', ',')}")
     return [_synth(top, options), "dfflibmap -liberty cells.lib", " ".join(abc)]
 

@@ -47,12 +47,15 @@ class Target:
         Text of the Liberty file.
     nand2_area
         Area of one gate equivalent in it.
+    driver_cell
+        Its inverter that recipes which size gates take for the driver of every input.
     """
 
     name: str
     kind: str
     liberty: str | None = None
     nand2_area: float | None = None
+    driver_cell: str | None = None
 
 
 def find_target(name: str) -> Target:
@@ -81,7 +84,15 @@ def find_target(name: str) -> Target:
         known = ", ".join(("generic", *FPGA_TARGETS, *QFLOW_TARGETS))
         raise MixditError(f"Target {name!r} is none of {known}, nor a Liberty file")
     liberty = path.read_text(errors="replace")
-    return Target(name, "liberty", liberty, nand2_area(liberty, name))
+    return Target(name, "liberty", liberty, nand2_area(liberty, name), driver_cell(liberty))
+
+
+def driver_cell(liberty: str) -> str | None:
+    """Inverter of a Liberty file, of strength 4 if there is one."""
+    cells = re.findall(r'\bcell\s*\(\s*"?([\w$]+)"?\s*\)', liberty)
+    inverters = [cell for cell in cells if re.search(r"inv", cell, re.I)]
+    strong = [cell for cell in inverters if re.search(r"(?<!\d)4$", cell)]
+    return next(iter(strong + inverters), None)
 
 
 def nand2_area(liberty: str, name: str) -> float:

@@ -94,7 +94,8 @@ def analyze_timing(netlist: Path, top: str, target: str, clock: str = "clk") -> 
     program = require_program("sta")
     version = f"OpenSTA {_version(program)}"
     script = _script(top, clock)
-    text = netlist.read_text()
+    # OpenSTA's reader does not know `signed`, which means nothing between cells.
+    text = re.sub(r"\b(input|output|wire) signed\b", r"\1", netlist.read_text())
     key = content_key(text, script, library.liberty, version)
 
     def fill(folder: Path) -> None:
