@@ -1,0 +1,4 @@
+"""Diffusion transformer, its training, sampling and shipped weights.
+
+Importing this package imports nothing heavy; each module below it needs the `torch` extra.
+"""
