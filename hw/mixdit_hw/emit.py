@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from amaranth.lib import wiring
-
 from mixdit_sw.errors import MixditError
 
 from .sharing import Shared, SharingPlatform, module_ports
