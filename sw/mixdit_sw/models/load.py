@@ -82,10 +82,9 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     except (SafetensorError, OSError, json.JSONDecodeError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(f"weight file {path} cannot be read: {reason}") from None
-    if metadata.get("kind") != kind:
-        raise WeightsError(
-            f"weight file {path} holds a model of kind {metadata.get('kind')!r}, not {kind!r}"
-        )
+    found = metadata.get("kind") if isinstance(metadata, dict) else None
+    if found != kind:
+        raise WeightsError(f"weight file {path} holds a model of kind {found!r}, not {kind!r}")
     return state, metadata
 
 

@@ -104,7 +104,7 @@ def _report(steps: int) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status, 2 for bad input or missing data."""
+    """Run the command; return its exit status: 2 for bad input, 130 if interrupted."""
     options = build_parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:
@@ -112,6 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MixditError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command continues from the last checkpoint", file=sys.stderr)
+        return 130
     return 0
 
 

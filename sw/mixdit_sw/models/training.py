@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -147,9 +148,14 @@ class Trainer:
         Raises
         ------
         MixditError
-            If the checkpoint belongs to a run with other settings.
+            If the checkpoint is missing, damaged or belongs to a run with other settings.
         """
-        state = torch.load(path, weights_only=True)
+        try:
+            state = torch.load(path, weights_only=True)
+        except FileNotFoundError:
+            raise MixditError(f"checkpoint {path} does not exist: train first") from None
+        except (OSError, EOFError, RuntimeError, UnpicklingError):
+            raise MixditError(f"checkpoint {path} cannot be read: remove it") from None
         if state["settings"] != self.settings:
             raise MixditError(
                 f"{path} was made with other settings: pass the same options or remove it"
