@@ -1,6 +1,7 @@
 """Compiled designs, cached by content."""
 
 import platform
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from mixdit_hw.tools import (
 )
 from mixdit_sw.errors import MixditError
 
-from .process import run_worker, tool_environment
+from .process import OPTIMIZATION, run_worker, tool_environment
 
 SIMULATORS = ("verilator", "icarus")
 
@@ -86,7 +87,8 @@ def build(
     environment = tool_environment(simulator)
     text = Path(verilog).read_bytes()
     arguments = build_arguments(simulator, waves)
-    key = content_key(text, top, " ".join([simulator, *arguments, _versions(simulator)]))
+    settings = [simulator, str(waves), OPTIMIZATION, *arguments, _versions(simulator)]
+    key = content_key(text, top, " ".join(settings))
 
     def fill(folder: Path) -> None:
         if progress:
@@ -122,6 +124,14 @@ def _check(simulator: str, verilog: str | Path, waves: str | None) -> None:
     formats = ("fst", "vcd") if simulator == "verilator" else ("fst",)
     if waves is not None and waves not in formats:
         raise MixditError(f"{simulator} records waves as .{' or .'.join(formats)}, not .{waves}")
+    if (simulator, waves) == ("verilator", "fst") and not _has_headers("lz4.h", "zlib.h"):
+        raise MixditError("FST waves need Debian's liblz4-dev and zlib1g-dev: install or use .vcd")
+
+
+def _has_headers(*names: str) -> bool:
+    includes = [argument for name in names for argument in ("-include", name)]
+    command = [require_program("g++"), "-fsyntax-only", "-x", "c++", *includes, "/dev/null"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _versions(simulator: str) -> str:

@@ -9,8 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mixdit_hw.tools import require_package, require_program, verilator_environment
+from mixdit_hw.tools import (
+    BUILD_VARIABLE,
+    build_root,
+    require_package,
+    require_program,
+    verilator_environment,
+)
 
+# Optimizing harder takes minutes for large designs and gains little.
+OPTIMIZATION = "OPT_FAST=-O1"
 # Settings that would change cocotb's runner behind the caller's back.
 _FOREIGN = ("WAVES", "GUI", "PYTEST_CURRENT_TEST", "SIM_CMD_PREFIX", "SIM_CMD_SUFFIX")
 
@@ -28,8 +36,9 @@ def tool_environment(simulator: str) -> dict[str, str]:
         for program in ("g++", "make"):
             require_program(program)
         environment = verilator_environment()
-        # Optimizing harder takes minutes for large designs and gains little.
-        environment["MAKEFLAGS"] += " OPT_FAST=-O1"
+        environment["MAKEFLAGS"] += f" {OPTIMIZATION} PYTHON3={sys.executable}"
+        environment["OBJCACHE"] = f"{sys.executable} -m {__package__}.objcache"
+        environment[BUILD_VARIABLE] = str(build_root())
     else:
         for program in ("iverilog", "vvp"):
             require_program(program)
