@@ -96,13 +96,12 @@ class SharingPlatform:
         MixditError
             If a different component has the same `module_name`.
         """
+        inner._MustUse__used = True  # a twin of a converted one is left unelaborated on purpose
         name = inner.module_name
         kind = (type(inner), inner.signature)
         if self._kinds.setdefault(name, kind) != kind:
             raise MixditError(f"Two different components are named {name!r}: rename one")
-        if name in self.modules:
-            inner._MustUse__used = True  # left unelaborated on purpose: its twin was
-        else:
+        if name not in self.modules:
             self.modules[name] = text = self.convert(inner, name)
             self._ports[name] = {port["name"] for port in module_ports(text)}
         return self._ports[name]

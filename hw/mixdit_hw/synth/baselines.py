@@ -4,24 +4,53 @@ from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..sharing import Shared
+
 OPERAND_WIDTH = 8
 ACCUMULATOR_WIDTH = 32
+
+
+class Int8Multiplier(wiring.Component):
+    """Signed multiplier, combinational.
+
+    Members
+    -------
+    a, b : In(signed(8))
+        Operands.
+    product : Out(signed(16))
+        Their product.
+    """
+
+    a: In(signed(OPERAND_WIDTH))
+    b: In(signed(OPERAND_WIDTH))
+    product: Out(signed(2 * OPERAND_WIDTH))
+
+    @property
+    def module_name(self) -> str:
+        """Name of the Verilog module."""
+        return "int8_multiplier"
+
+    def elaborate(self, platform: object) -> Module:
+        """Describe the unit."""
+        m = Module()
+        m.d.comb += self.product.eq(self.a * self.b)
+        return m
 
 
 class Int8Mac(wiring.Component):
     """INT8 multiply-accumulate unit: the project's clock is quoted as a ratio to this one's.
 
-    Two operand registers, then one cycle for the multiplication and the accumulation. An operand
-    pair given in cycle t is in `acc` from cycle t + 2 on. The accumulator wraps at 32 bits.
+    Two operand registers, then one cycle for the multiplication and the accumulation. The
+    accumulator wraps at 32 bits. Only it is reset.
 
     Members
     -------
     a, b : In(signed(8))
         Operands; one pair every cycle.
     clear : In(1)
-        Registered with the operands: the accumulator becomes 0 instead of adding that pair.
+        Makes the accumulator 0 instead of adding the pair it comes with.
     acc : Out(signed(32))
-        Sum of the products since the last clear.
+        Sum of the products since the last clear, `LATENCY` cycles after their operands.
     """
 
     a: In(signed(OPERAND_WIDTH))
@@ -39,18 +68,17 @@ class Int8Mac(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Describe the unit."""
         m = Module()
+        # A module of its own: Yosys would merge it with the adder into one much larger $macc cell.
+        m.submodules.multiplier = multiplier = Shared(Int8Multiplier())
+        clear = Signal(reset_less=True)
         a = Signal.like(self.a, name="a_reg", reset_less=True)
         b = Signal.like(self.b, name="b_reg", reset_less=True)
-        clear = Signal(name="clear_reg", reset_less=True)
-        product = Signal(signed(2 * OPERAND_WIDTH))
-        m.d.comb += product.eq(a * b)
+        m.d.comb += [multiplier.a.eq(a), multiplier.b.eq(b)]
         m.d.sync += [
             a.eq(self.a),
             b.eq(self.b),
             clear.eq(self.clear),
-            # Written as add-then-clear and not as a mux of the two, which Yosys would merge with
-            # the multiplier into one much larger $macc cell.
-            self.acc.eq(self.acc + product),
+            self.acc.eq(self.acc + multiplier.product),
         ]
         with m.If(clear):
             m.d.sync += self.acc.eq(0)
