@@ -7,6 +7,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import ClockSignal, Const, Elaboratable, Instance, Module, ResetSignal, Value
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
+
 from mixdit_sw.errors import MixditError
 
 _PORT = re.compile(r"^  wire (?:width (\d+) )?(input|output) \d+ .*?\\(\S+)$", re.M)

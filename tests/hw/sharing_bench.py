@@ -6,6 +6,7 @@ from pathlib import Path
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
+
 from mixdit_sim.simulator import payload
 
 

@@ -6,24 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from amaranth.back import verilog
-from amaranth.hdl import Fragment, Module, Value
+from amaranth.hdl import Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
+from sharing_toy import Product, Stage, Toy, used
+
 from mixdit_hw.emit import emit_verilog
 from mixdit_hw.sharing import Shared, component_ports
 from mixdit_sim.simulator import run
 from mixdit_sw.errors import MixditError
-from sharing_toy import Product, Stage, Toy
 
 OUTPUTS = ("sums", "product")
 BENCH = Path(__file__).with_name("sharing_bench.py")
-
-
-def used(component):
-    """Elaborate a component that is only asked for its ports, which otherwise is a warning."""
-    Fragment.get(component, None)
-    return component
 
 
 def stimuli(count):
