@@ -1,0 +1,186 @@
+"""Configuration of the array and its named presets: the one place where sizes are chosen."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from mixdit_hw.packet import EXPONENT_BITS
+from mixdit_hw.pe.accumulator import AccumulatorConfig
+from mixdit_hw.pe.to_fp32 import ToFp32
+from mixdit_sw.errors import MixditError
+from mixdit_sw.formats import LANES, BlockFormat, get_format
+from mixdit_sw.gemm.kinds import parse_kind
+
+MAX_DIGITS = 3
+"""Digits of a block that a tag can tell apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayConfig:
+    """What an array is built for.
+
+    Members
+    -------
+    rows, cols : int
+        PEs.
+    cluster_rows, cluster_cols : int
+        PEs of a cluster: they share operand registers, and a column of a cluster drains by itself.
+    formats : tuple of str
+        Formats that the array can multiply; decides its widths.
+    accumulator : str
+        Kind of accumulator, "fp32" or "aligned<f>" (docs/numerics.md).
+    interleave : int
+        Outputs of a PE that take turns.
+    dot_register, prepare_register : bool
+        Registers between dot product and join, and between join and the accumulator's loop.
+    loop_latency : int
+        Cycles of the accumulator's loop.
+    """
+
+    rows: int
+    cols: int
+    cluster_rows: int = 8
+    cluster_cols: int = 8
+    formats: tuple[str, ...] = ("mx9", "mx6", "mx4")
+    accumulator: str = "aligned37"
+    interleave: int = 1
+    dot_register: bool = False
+    prepare_register: bool = False
+    loop_latency: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "cols", "cluster_rows", "cluster_cols", "interleave", "loop_latency"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise MixditError(f"{name} must be a positive integer, not {value!r}")
+        for name in ("dot_register", "prepare_register"):
+            if not isinstance(getattr(self, name), bool):
+                raise MixditError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        for of, per in (("rows", "cluster_rows"), ("cols", "cluster_cols")):
+            if getattr(self, of) % getattr(self, per):
+                raise MixditError(
+                    f"{of} must be a multiple of {per} = {getattr(self, per)}, "
+                    f"not {getattr(self, of)}"
+                )
+        if not self.formats:
+            raise MixditError("formats must name at least one format")
+        for name in self.formats:
+            get_format(name)
+        if self.max_digits > MAX_DIGITS:
+            raise MixditError(f"formats must have at most {MAX_DIGITS} digits")
+        self.pe_accumulator  # noqa: B018  checks kind, latency and interleave
+
+    @property
+    def block_formats(self) -> tuple[BlockFormat, ...]:
+        """The formats themselves."""
+        return tuple(get_format(name) for name in self.formats)
+
+    @property
+    def max_digits(self) -> int:
+        """Digits of the widest format."""
+        return max(fmt.digits for fmt in self.block_formats)
+
+    @property
+    def block_bits(self) -> int:
+        """Width of a block's exact signed dot product: 16 products, each shifted by at most 2."""
+        largest = max(fmt.max_code for fmt in self.block_formats)
+        return (LANES * 4 * largest * largest).bit_length() + 1
+
+    @cached_property
+    def pe_accumulator(self) -> AccumulatorConfig:
+        """Configuration of a PE's accumulator."""
+        return AccumulatorConfig(
+            kind=parse_kind(self.accumulator),
+            block_bits=self.block_bits,
+            exponent_bits=EXPONENT_BITS + 1,
+            prepare_register=self.prepare_register,
+            loop_latency=self.loop_latency,
+            interleave=self.interleave,
+        )
+
+    @property
+    def cluster_grid(self) -> tuple[int, int]:
+        """Rows and columns of clusters."""
+        return self.rows // self.cluster_rows, self.cols // self.cluster_cols
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        """Rows and columns of an output tile."""
+        return self.rows, self.cols * self.interleave
+
+    @property
+    def drain_cycles(self) -> int:
+        """Cycles that a tile takes to leave, and least distance between the ends of two tiles."""
+        return self.cluster_rows * self.interleave
+
+    @property
+    def drain_latency(self) -> int:
+        """Cycles from a tile's last beat in a cluster's operand registers to its drain registers."""
+        return 2 + self.dot_register + self.pe_accumulator.latency
+
+    @property
+    def result_latency(self) -> int:
+        """Cycles from a tile's last beat at the array's input to the first cluster's first result."""
+        return 1 + self.drain_latency + ToFp32.LATENCY
+
+    @property
+    def skew(self) -> int:
+        """Cycles by which the last cluster is behind the first."""
+        return sum(self.cluster_grid) - 2
+
+    @property
+    def peak_macs_per_cycle(self) -> dict[str, int | None]:
+        """Multiply-adds a cycle by format pair; None for a format the array is not built for."""
+        peak = {}
+        for a, b in (("mx6", "mx6"), ("mx9", "mx6"), ("mx9", "mx9")):
+            passes = get_format(a).digits * get_format(b).digits
+            built = {a, b} <= set(self.formats)
+            peak[f"{a}x{b}"] = self.rows * self.cols * LANES // passes if built else None
+        return peak
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the parameters, as written to JSON."""
+        return {**asdict(self), "formats": list(self.formats)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, object]) -> "ArrayConfig":
+        """Build a configuration from JSON values.
+
+        Raises
+        ------
+        MixditError
+            When a parameter is unknown, missing or out of range.
+        """
+        known = set(cls.__dataclass_fields__)
+        for name in values:
+            if name not in known:
+                raise MixditError(
+                    f"Unknown parameter '{name}'; known are {', '.join(sorted(known))}"
+                )
+        for name in ("rows", "cols"):
+            if name not in values:
+                raise MixditError(f"Parameter '{name}' is missing")
+        formats = values.get("formats", cls.formats)
+        if not isinstance(formats, list | tuple):
+            raise MixditError(f"formats must be a list of names, not {formats!r}")
+        return cls(**{**values, "formats": tuple(formats)})
+
+
+PRESETS: dict[str, ArrayConfig] = {
+    "tiny": ArrayConfig(rows=2, cols=2, cluster_rows=2, cluster_cols=2),
+    "small": ArrayConfig(rows=8, cols=8),
+    "paper": ArrayConfig(rows=64, cols=64),
+}
+
+
+def get_preset(name: str) -> ArrayConfig:
+    """Return the configuration called `name`.
+
+    Raises
+    ------
+    MixditError
+        When there is none.
+    """
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise MixditError(f"Preset must be one of {', '.join(PRESETS)}, not '{name}'") from None

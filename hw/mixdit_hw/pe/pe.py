@@ -1,0 +1,120 @@
+"""The processing element: digit packets in, one output (or a few that take turns) each."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from mixdit_hw.packet import EXPONENT_BITS, PACKET
+from mixdit_hw.pe.accumulator import Accumulator, AccumulatorConfig
+from mixdit_hw.pe.dot import DOT_BITS, Dot
+from mixdit_sw.formats import DIGIT_BITS
+
+
+def control_layout(accumulator: AccumulatorConfig) -> data.StructLayout:
+    """Layout of the control that travels beside a pair of packets.
+
+    `clear` and `shift`: the join register starts anew, or moves up one digit, before the pass is
+    added. `done`: the pass is its block's last. `first`, `last`, `slot`: see `Accumulator`.
+    """
+    return data.StructLayout(
+        {"clear": 1, "shift": 1, "done": 1, "first": 1, "last": 1, "slot": accumulator.slot_shape}
+    )
+
+
+def pe_name(accumulator: AccumulatorConfig, *, dot_register: bool) -> str:
+    """Return the name of a PE's module, which encodes all its parameters."""
+    c = accumulator
+    return (
+        f"pe_{c.kind}_d{c.block_bits}_r{int(dot_register)}{int(c.prepare_register)}"
+        f"_l{c.loop_latency}_i{c.interleave}"
+    )
+
+
+class PE(wiring.Component):
+    """Dot product of a packet pair, join of digit passes, accumulation.
+
+    One pair of packets a cycle. A pair in the operand registers is in the join register one cycle
+    later (two with `dot_register`), in the accumulator `accumulator.latency` cycles after that, and
+    the cycle after that in the drain register if it ends a tile.
+
+    Members
+    -------
+    a, b : PACKET
+        The pair, from operand registers outside.
+    control : control_layout
+        What to do with it.
+    drain_in, drain_out : state_layout
+        The drain chain.
+    """
+
+    def __init__(self, accumulator: AccumulatorConfig, *, dot_register: bool) -> None:
+        self._accumulator = accumulator
+        self._dot_register = dot_register
+        super().__init__(
+            {
+                "a": In(PACKET),
+                "b": In(PACKET),
+                "control": In(control_layout(accumulator)),
+                "drain_in": In(accumulator.state_layout),
+                "drain_out": Out(accumulator.state_layout),
+            }
+        )
+
+    @property
+    def module_name(self) -> str:
+        """Name that encodes all parameters."""
+        return pe_name(self._accumulator, dot_register=self._dot_register)
+
+    def elaborate(self, platform: object) -> Module:
+        """Wire the stages."""
+        m = Module()
+        config = self._accumulator
+        m.submodules.dot = dot = Dot()
+        m.submodules.accumulator = accumulator = Accumulator(config)
+        product = Signal(
+            data.StructLayout(
+                {
+                    "sum": signed(DOT_BITS),
+                    "carry": 1,
+                    "exponent": signed(EXPONENT_BITS + 1),
+                    "nan": 1,
+                    "control": self.control.shape(),
+                }
+            )
+        )
+        m.d.comb += [dot.a.eq(self.a.lanes), dot.b.eq(self.b.lanes)]
+        domain = m.d.sync if self._dot_register else m.d.comb
+        domain += [
+            product.sum.eq(dot.sum),
+            product.carry.eq(dot.carry),
+            product.exponent.eq(self.a.exponent + self.b.exponent),
+            product.nan.eq(self.a.nan | self.b.nan),
+            product.control.eq(self.control),
+        ]
+
+        joined = Signal(signed(config.block_bits))
+        exponent = Signal.like(product.exponent)
+        nan = Signal()
+        control = Signal.like(self.control, name="joined_control")
+        before = Signal.like(joined)
+        moved = Mux(product.control.shift, joined << DIGIT_BITS, joined)
+        if config.block_bits > DOT_BITS:
+            m.d.comb += before.eq(Mux(product.control.clear, 0, moved))
+        m.d.sync += [
+            joined.eq(before + product.sum + product.carry),
+            exponent.eq(product.exponent),
+            nan.eq(product.nan),
+            control.eq(product.control),
+        ]
+        m.d.comb += [
+            accumulator.block.eq(joined),
+            accumulator.exponent.eq(exponent),
+            accumulator.nan.eq(nan),
+            accumulator.valid.eq(control.done),
+            accumulator.first.eq(control.first),
+            accumulator.last.eq(control.last),
+            accumulator.slot.eq(control.slot),
+            accumulator.drain_in.eq(self.drain_in),
+            self.drain_out.eq(accumulator.drain_out),
+        ]
+        return m

@@ -1,0 +1,83 @@
+"""Accumulator kinds: how the exact dot products of K-blocks are summed (docs/numerics.md)."""
+
+import re
+from dataclasses import dataclass
+
+from mixdit_sw.errors import MixditError
+
+
+@dataclass(frozen=True)
+class Fp32:
+    """One rounding to nearest even per block, to FP32 without subnormals."""
+
+    def __str__(self) -> str:
+        return "fp32"
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A signed significand in a window that moves in steps; bits are lost only when it must move.
+
+    Members
+    -------
+    significand_bits : int
+        Bits f of the significand, its sign included.
+    step_bits : int
+        Bits q of a step, a power of two. In text only if it is not 8: "aligned40", "aligned32x4".
+    """
+
+    significand_bits: int
+    step_bits: int = 8
+
+    def __post_init__(self) -> None:
+        if self.step_bits not in (2, 4, 8, 16):
+            raise MixditError(f"Accumulator step must be 2, 4, 8 or 16 bits, not {self.step_bits}")
+        if not 24 <= self.significand_bits <= 52:
+            raise MixditError(
+                f"Accumulator significand must have 24..52 bits, not {self.significand_bits}"
+            )
+
+    def __str__(self) -> str:
+        step = "" if self.step_bits == 8 else f"x{self.step_bits}"
+        return f"aligned{self.significand_bits}{step}"
+
+    def check_block_bits(self, block_bits: int) -> None:
+        """Check that a block always fits: shifted by up to 2 q - 1, and a bit for the sum.
+
+        Parameters
+        ----------
+        block_bits : int
+            Width of a block's exact signed integer, 21 for MX9 x MX9.
+
+        Raises
+        ------
+        MixditError
+            When it does not.
+        """
+        needed = block_bits + 2 * self.step_bits
+        if self.significand_bits < needed:
+            raise MixditError(
+                f"Accumulator {self} needs at least {needed} significand bits "
+                f"for blocks of {block_bits} bits"
+            )
+
+
+Kind = Fp32 | Aligned
+
+DEFAULT_KIND = Aligned(37)
+
+
+def parse_kind(text: str) -> Kind:
+    """Return the kind that `text` names, e.g. "fp32", "aligned40", "aligned32x4".
+
+    Raises
+    ------
+    MixditError
+        When there is none.
+    """
+    if text == "fp32":
+        return Fp32()
+    match = re.fullmatch(r"aligned(\d{1,3})(?:x(\d{1,2}))?", text)
+    if not match:
+        raise MixditError(f"Accumulator must be fp32, aligned<f> or aligned<f>x<q>, not '{text}'")
+    return Aligned(int(match[1]), int(match[2] or 8))

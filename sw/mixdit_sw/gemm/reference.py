@@ -1,0 +1,159 @@
+"""Golden GEMM in integers, written as the numerics contract reads (docs/numerics.md). Slow.
+
+`mixdit_sw.gemm.fast` is its fast twin.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixdit_sw.formats import EXPONENT_BIAS, NAN_EXPONENT
+from mixdit_sw.gemm.kinds import Aligned, Fp32, Kind
+from mixdit_sw.operand import QuantizedOperand
+
+NAN_BITS = 0x7FC00000
+INF_BITS = 0x7F800000
+SIG_BITS = 24
+
+
+def golden_gemm(a: QuantizedOperand, b: QuantizedOperand, kind: Kind) -> np.ndarray:
+    """Return C = A @ B.T as the engine computes it.
+
+    Parameters
+    ----------
+    a, b : QuantizedOperand
+        (M, K) and (N, K), in the same K order.
+    kind : Kind
+        Accumulator.
+
+    Returns
+    -------
+    float32 (M, N)
+        Bit for bit the engine's; NaN is 0x7FC00000.
+    """
+    a.check_same_order(b)
+    kept_a, kept_b = _integers(a), _integers(b)
+    is_nan = np.zeros((a.rows, b.rows), bool)
+    state = _STATES[type(kind)](kind, (a.rows, b.rows))
+    for k in range(a.n_blocks):
+        dot = kept_a[:, k].astype(np.int64) @ kept_b[:, k].astype(np.int64).T
+        weight = _exponents(a, k)[:, None] + _exponents(b, k)[None, :]
+        is_nan |= (a.exponents[:, k] == NAN_EXPONENT)[:, None]
+        is_nan |= (b.exponents[:, k] == NAN_EXPONENT)[None, :]
+        state.add(dot, weight)
+    return np.where(is_nan, np.uint32(NAN_BITS), state.bits()).astype(np.uint32).view(np.float32)
+
+
+def _integers(x: QuantizedOperand) -> np.ndarray:
+    """Return codes shifted by 1 - tau, so that products of lanes are the D of the contract."""
+    return x.codes << (1 - np.repeat(x.micro_exponents, 2, axis=-1).astype(np.int16))
+
+
+def _exponents(x: QuantizedOperand, k: int) -> np.ndarray:
+    """Return the packet exponents e of K-block k, int64 (rows,)."""
+    return x.exponents[:, k].astype(np.int64) - EXPONENT_BIAS - x.formats[k].magnitude_bits
+
+
+@dataclass
+class _Fp32State:
+    """FP32 words, kept as sign * significand * 2**exponent in integers."""
+
+    kind: Fp32
+    shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        self.words = np.zeros(self.shape, np.uint32)
+
+    def add(self, dot: np.ndarray, weight: np.ndarray) -> None:
+        for index in np.ndindex(self.shape):
+            if dot[index]:
+                self.words[index] = _add_fp32(
+                    int(self.words[index]), int(dot[index]), int(weight[index])
+                )
+
+    def bits(self) -> np.ndarray:
+        return self.words
+
+
+def _add_fp32(word: int, dot: int, weight: int) -> int:
+    """Return the FP32 word nearest to word + dot * 2**weight."""
+    if word & INF_BITS == INF_BITS:
+        return word
+    exp = (word >> 23) & 0xFF
+    significand = (word & 0x7FFFFF | 0x800000) * (-1 if word >> 31 else 1) if exp else 0
+    lowest = min(exp - 150, weight) if significand else weight
+    total = (dot << (weight - lowest)) + (significand << (exp - 150 - lowest if significand else 0))
+    return round_fp32(total, lowest)
+
+
+def round_fp32(value: int, weight: int) -> int:
+    """Return the bits of value * 2**weight, to nearest even; beyond FP32 Inf, below normal +0."""
+    magnitude = abs(value)
+    drop = magnitude.bit_length() - SIG_BITS
+    if drop > 0:
+        kept, lost = magnitude >> drop, magnitude & ((1 << drop) - 1)
+        half = 1 << (drop - 1)
+        magnitude = kept + (lost > half or (lost == half and kept & 1))
+        weight += drop
+    if magnitude == 0:
+        return 0
+    exp = magnitude.bit_length() - 1 + weight + EXPONENT_BIAS
+    sign = (value < 0) << 31
+    if exp <= 0:
+        return 0
+    if exp >= 255:
+        return sign | INF_BITS
+    shift = SIG_BITS - magnitude.bit_length()
+    fraction = magnitude << shift if shift >= 0 else magnitude >> -shift
+    return sign | exp << 23 | fraction & 0x7FFFFF
+
+
+@dataclass
+class _AlignedState:
+    """Significands s and windows X; the value is s * 2**(q * X)."""
+
+    kind: Aligned
+    shape: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        self.s = np.zeros(self.shape, np.int64)
+        self.window = np.zeros(self.shape, np.int64)
+
+    def add(self, dot: np.ndarray, weight: np.ndarray) -> None:
+        q = self.kind.step_bits
+        block = dot << (weight % q + q)
+        block_window = weight // q - 1
+        lowest = self.window - self._room()
+        window = np.where(self.s == 0, block_window, np.maximum(lowest, block_window))
+        s_up, d_up = q * (self.window - window), q * (block_window - window)
+        both = (s_up < 0) & (d_up < 0)
+        kept = np.where(both, _move(self.s, s_up, 0), _move(self.s, s_up, 1))
+        total = kept + _move(block, d_up, 1)
+        self.s = np.where(dot == 0, self.s, total)
+        self.window = np.where(dot == 0, self.window, window)
+
+    def _room(self) -> np.ndarray:
+        """Return n: how many steps s can move left and still leave a bit for a sum; at least -1."""
+        f, q = self.kind.significand_bits, self.kind.step_bits
+        room = np.full(self.shape, -1, np.int64)
+        for n in range((f - 2) // q + 1):
+            limit = 1 << (f - 2 - q * n)
+            room[(-limit <= self.s) & (self.s < limit)] = n
+        return room
+
+    def bits(self) -> np.ndarray:
+        flat = [
+            round_fp32(int(s), self.kind.step_bits * int(x))
+            for s, x in zip(self.s.flat, self.window.flat, strict=True)
+        ]
+        return np.array(flat, np.uint32).reshape(self.shape)
+
+
+def _move(x: np.ndarray, up: np.ndarray, half: int) -> np.ndarray:
+    """Return x * 2**up, rounded half up where bits are lost, or down with `half` 0."""
+    left = x << np.clip(up, 0, 62)
+    down = np.clip(-up, 0, 62)
+    return np.where(up >= 0, left, (x + half * ((1 << down) >> 1)) >> down)
+
+
+_STATES = {Fp32: _Fp32State, Aligned: _AlignedState}
