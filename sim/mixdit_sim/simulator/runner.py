@@ -11,7 +11,7 @@ from typing import Any
 
 from mixdit_hw.tools import build_root
 
-from .build import SimulationError, build
+from .builder import SimulationError, build
 from .payload import VARIABLE
 from .process import run_worker, tool_environment
 
