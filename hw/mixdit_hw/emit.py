@@ -29,6 +29,10 @@ attrmap -remove generator -remove top -remove src
 attrmap -modattr -remove generator -remove top -remove src
 write_verilog -norename
 """
+# Fields without bits, which Verilog cannot declare: `wire [-1:0]` has two.
+_EMPTY = re.compile(
+    r"(?:^[ ]*attribute [^\n]*\n\s*)*^[ ]*wire width 0 [^\n]*\n|^connect \S+ \{  \}\n", re.M
+)
 _MODULE = re.compile(r"^module (\S+?) ?\(", re.M)
 
 
@@ -117,7 +121,7 @@ def _emit(
     top = platform.convert(component, name)
     if name in platform.modules:
         raise MixditError(f"The top module and a part of it are both named {name!r}: rename one")
-    body = _translate("".join([top, *platform.modules.values()]))
+    body = _translate(_EMPTY.sub("", "".join([top, *platform.modules.values()])))
     return _header(parameters) + body, module_ports(top)
 
 

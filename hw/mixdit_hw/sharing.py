@@ -111,12 +111,12 @@ class SharingPlatform:
 def component_ports(component: wiring.Component) -> dict[str, tuple[Value, PortDirection]]:
     """Ports of a component's module, named as Amaranth names them.
 
-    Constants, such as the ready of an always_ready stream, are no ports.
+    Constants, such as the ready of an always_ready stream, and values without bits are no ports.
     """
     ports = {}
     for path, member, value in component.signature.flatten(component):
         value = Value.cast(value)
-        if not isinstance(value, Const):
+        if len(value) and not isinstance(value, Const):
             is_input = member.flow is wiring.In
             direction = PortDirection.Input if is_input else PortDirection.Output
             ports["__".join(map(str, path))] = (value, direction)

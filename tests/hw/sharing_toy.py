@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from mixdit_hw.sharing import Shared
 
-PAIR = data.StructLayout({"x": signed(5), "y": 3})
+PAIR = data.StructLayout({"x": signed(5), "none": 0, "y": 3})
 WIDE = data.ArrayLayout(signed(8), 4)
 
 
@@ -32,18 +32,23 @@ class Product(wiring.Component):
 
 
 class Stage(wiring.Component):
-    """Layout ports, an array of streams, constant ready and valid, an output that is never used."""
+    """Layout ports, an array of streams, constant ready and valid, ports of no use or no bits."""
 
     pair: In(PAIR)
     inputs: In(stream.Signature(signed(5), always_ready=True)).array(2)
     outputs: Out(stream.Signature(signed(8), always_valid=True)).array(2)
+    nothing: In(0)
     spare: Out(4)
 
     module_name = "stage"
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.spare.eq(self.pair.y)
+        with m.Switch(self.pair.y):
+            with m.Case(0, 5):
+                m.d.comb += self.spare.eq(self.pair.x == 0)
+            with m.Case(1):
+                m.d.comb += self.spare.eq(3)
         for i in range(2):
             m.submodules[f"product_{i}"] = product = Shared(Product(i))
             m.d.comb += [product.a.eq(self.inputs[i].payload), product.b.eq(self.pair.x)]
@@ -67,13 +72,14 @@ class Toy(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.product = product = Shared(Product(0))
+        stages = [Shared(Stage()) for _ in range(2)]
         m.d.comb += [
             product.a.eq(self.values[0]),
             product.b.eq(self.values[1]),
-            self.product.eq(product.o),
+            self.product.eq(product.o + (stages[0].spare ^ stages[1].spare)),
         ]
-        for s in range(2):
-            m.submodules[f"stage_{s}"] = stage = Shared(Stage())
+        for s, stage in enumerate(stages):
+            m.submodules[f"stage_{s}"] = stage
             m.d.comb += stage.pair.eq(self.pairs[s])
             for i in range(2):
                 m.d.comb += [

@@ -39,6 +39,7 @@ def test_text_is_plain():
     assert "(*" not in text.replace("@(*", "")
     assert str(Path.cwd()) not in text
     assert ".py" not in text
+    assert "-1:0" not in text  # a field of no bits would be declared with two
 
 
 def test_manifest(tmp_path):

@@ -94,10 +94,10 @@ def test_combinational_module_has_no_clock():
     assert sorted(module.split(", ")) == ["a", "b", "o"]
 
 
-def test_constant_ports_are_left_out():
+def test_constant_and_empty_ports_are_left_out():
     names = set(component_ports(used(Stage())))
     assert "inputs__0__valid" in names
-    assert not {"inputs__0__ready", "outputs__0__valid"} & names
+    assert not {"inputs__0__ready", "outputs__0__valid", "nothing"} & names
 
 
 class Wires(wiring.Component):
