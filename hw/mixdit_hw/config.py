@@ -114,12 +114,12 @@ class ArrayConfig:
 
     @property
     def drain_latency(self) -> int:
-        """Cycles from a tile's last beat in a cluster's operand registers to its drain registers."""
+        """Cycles from a tile's last beat in the operand registers to its drain registers."""
         return 2 + self.dot_register + self.pe_accumulator.latency
 
     @property
     def result_latency(self) -> int:
-        """Cycles from a tile's last beat at the array's input to the first cluster's first result."""
+        """Cycles from a tile's last beat at the input to the first cluster's first result."""
         return 1 + self.drain_latency + ToFp32.LATENCY
 
     @property

@@ -26,10 +26,10 @@ def beat_layout(config: ArrayConfig) -> data.StructLayout:
 class MatrixArray(wiring.Component):
     """Output-stationary array of PEs: C = A @ B.T, one output tile after the other.
 
-    Beats of a tile: for each K-block, for each interleaved output, the digit passes of the block's
-    precision (`mixdit_sw.codec.packets.passes`). One beat a cycle; tiles follow each other without a
-    bubble as long as each has at least `drain_cycles` beats. Clusters are skewed by a cycle for each
-    step to the right or down, and so are their results.
+    Beats of a tile: for each K-block, for each interleaved output, the digit passes of the
+    block's precision (`mixdit_sw.codec.packets.passes`). One beat a cycle; tiles follow each other
+    without a bubble as long as each has at least `drain_cycles` beats. Clusters are skewed by a
+    cycle for each step to the right or down, and so are their results.
 
     Members
     -------

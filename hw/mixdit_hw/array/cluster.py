@@ -188,5 +188,5 @@ class DrainTimer(wiring.Component):
 
 
 def _join(parts: Iterable[data.View]) -> Value:
-    """Return the parts as one word: one assignment, since one for each slice is emitted at length."""
+    """Return the parts as one word: assigned slice by slice, they are emitted at length."""
     return Cat(part.as_value() for part in parts)

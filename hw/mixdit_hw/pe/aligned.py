@@ -1,4 +1,4 @@
-"""The `aligned<f>` accumulator (docs/numerics.md): a significand in a window that moves in steps."""
+"""The `aligned<f>` accumulator (docs/numerics.md): a significand in a stepped window."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
