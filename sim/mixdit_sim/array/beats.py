@@ -108,22 +108,33 @@ def beat_words(gemm: Gemm, a: QuantizedOperand, b: QuantizedOperand) -> Iterator
     A beat holds the packets of one pass: a digit of the tile's rows of A, and a digit of those rows
     of B whose outputs take this turn. Rows past the end of a matrix are packets of zeros.
     """
-    config = gemm.config
-    layout = beat_layout(config)
-    b_at, last_at = layout["b"].offset, layout["last"].offset
+    config, layout = gemm.config, beat_layout(gemm.config)
     bits_a, bits_b = packet_bits(a), packet_bits(b)
-    tags = [_tag(layout, p, q) for p, q in gemm.digits]
+    # Everything but A's rows, which change from beat to beat of a tile only by digit.
+    columns = {
+        col: _column_words(gemm, layout, bits_b, col) for col in {tile.col for tile in gemm.tiles}
+    }
+    row, rows = None, []
     for tile in gemm.tiles:
-        words = []
-        for k, (p, q) in enumerate(gemm.digits):
-            rows = _words(bits_a[k], tile.row, config.rows)
-            for slot in range(config.interleave):
-                cols = _words(bits_b[k], tile.col + slot * config.cols, config.cols)
-                fixed = tags[k] | (k == len(gemm.digits) - 1) << last_at
-                words += [
-                    rows[step.a_digit] | cols[step.b_digit] << b_at | fixed for step in passes(p, q)
-                ]
-        yield words
+        if tile.row != row:
+            row, rows = tile.row, [_words(bits, tile.row, config.rows) for bits in bits_a]
+        yield [rows[k][digit] | word for k, digit, word in columns[tile.col]]
+
+
+def _column_words(
+    gemm: Gemm, layout: data.StructLayout, bits: list[np.ndarray], col: int
+) -> list[tuple[int, int, int]]:
+    """Return, for each beat of a tile, its K-block, its digit of A, and its word without A."""
+    config, last_at = gemm.config, layout["last"].offset
+    words = []
+    for k, (p, q) in enumerate(gemm.digits):
+        fixed = _tag(layout, p, q) | (k == len(gemm.digits) - 1) << last_at
+        for slot in range(config.interleave):
+            digits = _words(bits[k], col + slot * config.cols, config.cols)
+            for step in passes(p, q):
+                word = digits[step.b_digit] << layout["b"].offset | fixed
+                words.append((k, step.a_digit, word))
+    return words
 
 
 def _words(bits: np.ndarray, start: int, count: int) -> list[int]:
