@@ -9,11 +9,12 @@ from mixdit_sw.errors import MixditError
 from .targets import GENERIC_GATES, Target
 
 # ABC commands of the recipes; None is Yosys's own script.
-_SIZING = "buffer -c -N 8; topo; upsize {D}; dnsize {D}"
+_MAP = "dch; map -B 0.9 {D}; topo; buffer -c -N 8; topo; upsize {D}; dnsize {D}"
 RECIPES = {
     "reference": None,
     "sized": None,
-    "speed": f"strash; st; if -g -K 6; strash; dch; map -B 0.9 {{D}}; topo; {_SIZING}",
+    "balanced": f"strash; {_MAP}",
+    "speed": f"strash; st; if -g -K 6; strash; {_MAP}",
 }
 
 
@@ -25,8 +26,9 @@ class SynthOptions:
     ----------
     recipe
         What ABC does with a Liberty file. `reference`: maps and leaves every net unbuffered.
-        `sized`: the same, then buffers nets of large fanout and sizes gates. `speed`: first
-        rebuilds logic for depth, then as `sized`.
+        `sized`: the same, then buffers nets of large fanout and sizes gates. `balanced`: as
+        `sized`, mapping for delay first. `speed`: as `balanced`, after rebuilding logic for depth
+        at the cost of area.
     booth
         Booth-encoded multipliers.
     tree
@@ -89,7 +91,7 @@ def synthesis_script(top: str, target: Target, options: SynthOptions) -> str:
         "opt_clean -purge",
         f"tee -q -o stat.json {stat} -top {top}",
         "splitnets",
-        "write_verilog -noattr -noexpr netlist.v",
+        "write_verilog -noattr -noexpr -simple-lhs netlist.v",
     ]
     return "\n".join(commands) + "\n"
 

@@ -14,6 +14,7 @@ from .registers import register_names
 from .targets import find_target
 
 PERIOD_NS = 1000.0
+RESET = "rst"
 GROUPS = {
     "register": "-from [all_registers -clock_pins] -to [all_registers -data_pins]",
     "input": "-from [all_inputs] -to [all_registers -data_pins]",
@@ -158,6 +159,8 @@ def _script(top: str, clock: str) -> str:
         "}",
         "set_input_delay 0 -clock clock [all_inputs]",
         "set_output_delay 0 -clock clock [all_outputs]",
+        # A reset is distributed like a clock, by a tree that is not part of the netlist.
+        f"if {{[llength [get_ports -quiet {RESET}]]}} {{set_false_path -from [get_ports {RESET}]}}",
     ]
     for group, selection in GROUPS.items():
         lines += [f'puts "== {group}"']
