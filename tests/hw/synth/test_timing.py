@@ -1,0 +1,116 @@
+import shutil
+
+import pytest
+
+from mixdit_hw import tools
+from mixdit_hw.emit import emit_verilog
+from mixdit_hw.synth.baselines import Int8Mac
+from mixdit_hw.synth.flow import synthesize
+from mixdit_hw.synth.registers import register_names
+from mixdit_hw.synth.scripts import SynthOptions
+from mixdit_hw.synth.targets import find_target
+from mixdit_hw.synth.timing import analyze_timing, parse_paths
+from mixdit_sw.errors import MixditError
+
+LOG = """\
+== register
+Startpoint: _1_ (rising edge-triggered flip-flop clocked by clock)
+Endpoint: _3_ (rising edge-triggered flip-flop clocked by clock)
+Path Group: clock
+   0.0000    0.0000 ^ _1_/CLK (DFFPOSX1)
+   0.2000    0.2000 ^ _1_/Q (DFFPOSX1)
+   0.1000    0.3000 v m/_2_/Y (INVX1)
+   0.0000    0.3000 v _3_/D (DFFPOSX1)
+             0.3000   data arrival time
+           999.6000   slack (MET)
+== input
+No paths found.
+== end
+"""
+
+
+@pytest.fixture
+def tools_installed():
+    if shutil.which("sta") is None:
+        pytest.skip("OpenSTA (Debian's opensta) is not installed")
+    try:
+        find_target("osu018")
+    except MixditError as error:
+        pytest.skip(str(error))
+
+
+def test_paths_are_read():
+    paths = parse_paths(LOG)
+    assert list(paths) == ["register"]
+    path = paths["register"]
+    assert (path.start, path.end, path.stages) == ("_1_", "_3_", 1)
+    assert path.delay_ns == pytest.approx(0.4)
+
+
+def test_registers_are_named_by_what_they_hold():
+    netlist = """\
+module top(clk);
+  pe \\pe[0] (
+    .clk(clk)
+  );
+endmodule
+module pe(clk);
+  DFFPOSX1 _12_ (
+    .CLK(clk),
+    .Q(\\acc.sum [3])
+  );
+endmodule
+"""
+    name = register_names(netlist, "top")
+    assert name("pe[0]/_12_") == "pe[0]/acc.sum"
+    assert name("clk") == "clk"
+    assert name("pe[0]/_13_") == "pe[0]/_13_"
+
+
+def measure(recipe, **options):
+    verilog = emit_verilog(Int8Mac(), "int8_mac")
+    report = synthesize(verilog, "int8_mac", "osu018", SynthOptions(recipe=recipe, **options))
+    return analyze_timing(report.netlist, "int8_mac", "osu018")
+
+
+def test_int8_mac_through_two_units(tools_installed):
+    timing = measure("reference", booth=True)
+    assert timing.fmax_mhz == pytest.approx(1000 / timing.min_period_ns)
+    assert 130 < timing.fmax_mhz < 190  # measured 157 MHz
+    path = timing.paths["register"]
+    assert path.start.startswith(("a", "b"))
+    assert path.end.startswith("acc[")
+    assert 20 < path.stages < 60
+    assert {"input", "output"} <= set(timing.paths) <= {"register", "input", "output"}
+    assert timing.log.is_file()
+
+
+def test_recipes_are_ordered_by_speed(tools_installed):
+    reference, sized, speed = (
+        measure(recipe).fmax_mhz for recipe in ("reference", "sized", "speed")
+    )
+    assert reference < sized < speed
+
+
+def test_reset_is_no_path(tools_installed):
+    assert measure("reference").paths["input"].start != "rst"
+
+
+def test_combinational_design_has_no_clock(tools_installed):
+    text = "module t(a, b, o);\n  input a, b;\n  output o;\n  assign o = a ^ b;\nendmodule\n"
+    report = synthesize(text, "t", "osu018")
+    timing = analyze_timing(report.netlist, "t", "osu018")
+    assert timing.fmax_mhz is None
+    assert list(timing.paths) == ["through"]
+    assert 0 < timing.paths["through"].delay_ns < 1
+
+
+def test_target_without_timing():
+    with pytest.raises(MixditError, match="Target ice40 has no timing"):
+        analyze_timing(None, "t", "ice40")
+
+
+def test_missing_program(tools_installed, monkeypatch):
+    monkeypatch.setattr(tools.shutil, "which", lambda name: None)
+    with pytest.raises(MixditError, match="sta is not installed: install Debian's .*opensta"):
+        analyze_timing(None, "t", "osu018")
