@@ -1,6 +1,6 @@
 """The `aligned<f>` accumulator (docs/numerics.md): a significand in a stepped window."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -116,7 +116,9 @@ class AlignedStep(wiring.Component):
         rise = Signal(signed(len(self.state.window) + 1))
         m.d.comb += rise.eq(self.state.window - block.window)
         fits = Signal((f - 2) // q + 2)
-        m.d.comb += [fits[k].eq(_all_alike(s[f - 2 - q * k :])) for k in range(len(fits) - 1)]
+        m.d.comb += [fits[k].eq(_all_alike(s[f - 2 - q * k :])) for k in range(1, len(fits) - 1)]
+        # Without a block nothing moves right.
+        m.d.comb += fits[0].eq(_all_alike(s[f - 2 :]) | ~block.used)
         empty = Signal()
         m.d.comb += empty.eq(block.first | ~s.any())
 
@@ -170,9 +172,10 @@ class AlignedStep(wiring.Component):
 
 def _lift(fits: Signal) -> Value:
     """Return n, the steps that the significand can move left; -1 where it must move right."""
-    n = Const(-1, signed(4))
+    shape = Shape.cast(range(-1, len(fits)))
+    n = Const(-1, shape)
     for k in range(len(fits) - 1):
-        n = Mux(fits[k], Const(k, signed(4)), n)
+        n = Mux(fits[k], Const(k, shape), n)
     return n
 
 
@@ -182,15 +185,14 @@ def _all_alike(bits: Value) -> Value:
 
 def _select(moves: dict[int, Signal], x: Value, q: int, f: int) -> Value:
     """Return the f bits, and below them the first bit cut off, of x moved by the selected steps."""
-    wide = Cat(Const(0, 1), x).as_signed()
     total = Const(0, f + 1)
     for k, selected in moves.items():
-        moved = (wide << (q * k))[: f + 1] if k >= 0 else _shift_right(wide, -q * k, f + 1)
-        total = total | (moved & selected.replicate(f + 1))
+        total = total | (_move(x, q * k, f + 1) & selected.replicate(f + 1))
     return total
 
 
-def _shift_right(x: Value, amount: int, width: int) -> Value:
-    """Return x >> amount, sign-extended to `width` bits."""
-    kept = x[min(amount, len(x) - 1) :]
-    return Cat(kept, x[-1].replicate(max(0, width - len(kept))))[:width]
+def _move(x: Value, up: int, width: int) -> Value:
+    """Return `width` bits of x * 2 * 2**up, with x's sign above where it has fewer."""
+    up += 1
+    bits = Cat(Const(0, up), x) if up >= 0 else x[min(-up, len(x) - 1) :]
+    return Cat(bits, x[-1].replicate(max(0, width - len(bits))))[:width]
