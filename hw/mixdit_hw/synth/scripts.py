@@ -8,6 +8,11 @@ from mixdit_sw.errors import MixditError
 
 from .targets import GENERIC_GATES, Target
 
+MEMORY_LIMIT_BITS = 4096
+"""Larger memories are macros."""
+
+_GENERIC = ["dfflegalize -cell $_DFF_P_ 01 -cell $_DLATCH_P_ x", f"abc -g {GENERIC_GATES}"]
+
 # ABC commands of the recipes; None is Yosys's own script.
 _MAP = "dch; map -B 0.9 {D}; topo; buffer -c -N 8; topo; upsize {D}; dnsize {D}"
 RECIPES = {
@@ -70,18 +75,26 @@ class SynthOptions:
         return self.recipe != "reference"
 
 
-def synthesis_script(top: str, target: Target, options: SynthOptions) -> str:
+def synthesis_script(
+    top: str, target: Target, options: SynthOptions, *, macros: bool = False
+) -> str:
     """Write the script that maps `unit.v` to a target.
 
     It leaves `netlist.v` and `stat.json` in the working folder.
+
+    Parameters
+    ----------
+    top, target, options
+        What to synthesize, and how.
+    macros
+        Leave large memories out, as `memory.v` describes, instead of making them of flip-flops.
     """
     stat = "stat -json"
     if target.kind == "liberty":
-        mapping = _liberty(top, options)
+        mapping = [*_synth(top, options, macros), *_liberty(options)]
         stat += " -liberty cells.lib"
     elif target.kind == "generic":
-        mapping = [_synth(top, options), f"abc -g {GENERIC_GATES}"]
-        mapping.insert(1, "dfflegalize -cell $_DFF_P_ 01 -cell $_DLATCH_P_ x")
+        mapping = [*_synth(top, options, macros), *_GENERIC]
     else:
         mapping = [_fpga(top, target.name, options)]
     commands = [
@@ -96,16 +109,24 @@ def synthesis_script(top: str, target: Target, options: SynthOptions) -> str:
     return "\n".join(commands) + "\n"
 
 
-def _synth(top: str, options: SynthOptions) -> str:
+def _synth(top: str, options: SynthOptions, macros: bool) -> list[str]:
     flags = [
         "-booth" if options.booth else "",
         "-arith_tree" if options.tree else "",
         "" if options.alumacc else "-noalumacc",
     ]
-    return " ".join(["synth -flatten", *filter(None, flags), f"-top {top}"])
+    command = " ".join(["synth -flatten", *filter(None, flags), f"-top {top}"])
+    if not macros:
+        return [command]
+    return [
+        "read_verilog memory.v",
+        f"{command} -run begin:fine",
+        f"techmap -D MIXDIT_MEMORY_LIMIT={MEMORY_LIMIT_BITS} -map memory.v",
+        f"{command} -run fine:",
+    ]
 
 
-def _liberty(top: str, options: SynthOptions) -> list[str]:
+def _liberty(options: SynthOptions) -> list[str]:
     abc = ["abc -liberty cells.lib"]
     if options.sizes_gates:
         abc.append("-constr constraints")
@@ -116,7 +137,7 @@ def _liberty(top: str, options: SynthOptions) -> list[str]:
         delay = "" if options.delay_ps is None else f"-D {options.delay_ps}"
         commands = commands.replace("{D}", delay)
         abc.append(f"-script +{commands.replace(' ', ',')}")
-    return [_synth(top, options), "dfflibmap -liberty cells.lib", " ".join(abc)]
+    return ["dfflibmap -liberty cells.lib", " ".join(abc)]
 
 
 def _fpga(top: str, family: str, options: SynthOptions) -> str:

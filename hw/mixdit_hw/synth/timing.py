@@ -13,6 +13,11 @@ from ..tools import cached_folder, content_key, failed_folder, require_program, 
 from .registers import register_names
 from .targets import find_target
 
+# Anything but what the script knowingly provokes: a module that is missing, for instance.
+_PROBLEM = re.compile(
+    r"^(?:Error|Warning: (?!.*relative to a clock defined on the same port)(?!.* mixdit_memory ))",
+    re.M,
+)
 PERIOD_NS = 1000.0
 RESET = "rst"
 GROUPS = {
@@ -95,8 +100,7 @@ def analyze_timing(netlist: Path, top: str, target: str, clock: str = "clk") -> 
     program = require_program("sta")
     version = f"OpenSTA {_version(program)}"
     script = _script(top, clock)
-    # OpenSTA's reader does not know `signed`, which means nothing between cells.
-    text = re.sub(r"\b(input|output|wire) signed\b", r"\1", netlist.read_text())
+    text = _plain(netlist.read_text())
     key = content_key(text, script, library.liberty, version)
 
     def fill(folder: Path) -> None:
@@ -105,7 +109,7 @@ def analyze_timing(netlist: Path, top: str, target: str, clock: str = "clk") -> 
         (folder / "script.tcl").write_text(script)
         run_logged([program, "-no_splash", "-exit", "script.tcl"], folder, "sta.log")
         log = (folder / "sta.log").read_text()
-        if "Error" in log or "== end" not in log:
+        if _PROBLEM.search(log) or "== end" not in log:
             place = failed_folder("timing", key) / "sta.log"
             raise MixditError(f"OpenSTA failed on module {top}: see {place}")
 
@@ -132,6 +136,12 @@ def parse_paths(log: str) -> dict[str, TimingPath]:
             delay = PERIOD_NS - float(slack[1])
             found[group] = TimingPath(start[1], end[1], delay, _stages(report), report.strip())
     return found
+
+
+def _plain(netlist: str) -> str:
+    """Drop what OpenSTA's reader does not know: signs, and the parameters of memories."""
+    netlist = re.sub(r"\b(input|output|wire) signed\b", r"\1", netlist)
+    return re.sub(r"(\bmixdit_memory) #\(.*?\n  \)", r"\1", netlist, flags=re.S)
 
 
 def _stages(report: str) -> int:

@@ -1,4 +1,5 @@
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mixdit_hw.synth.baselines import Int8Mac
 from mixdit_hw.synth.flow import synthesize
 from mixdit_hw.synth.scripts import SynthOptions
 from mixdit_hw.synth.targets import GENERIC_GE, find_target
+from mixdit_hw.synth.timing import analyze_timing
 from mixdit_sw.errors import MixditError
 
 # The INT8 MAC again, and twice, to see that units are found, counted and reused.
@@ -89,6 +91,39 @@ def test_flattening_makes_one_unit(mac, osu018):
     flat = synthesize(mac, "int8_mac", "osu018", SynthOptions(flatten=True))
     assert [unit.name for unit in flat.units] == ["int8_mac"]
     assert flat.ge > 1.1 * synthesize(mac, "int8_mac", "osu018").ge  # merged into one $macc
+
+
+def ram(words):
+    return f"""\
+module ram(clk, we, a, d, q);
+  input clk, we;
+  input [9:0] a;
+  input [7:0] d;
+  output [7:0] q;
+  reg [7:0] mem [{words - 1}:0];
+  reg [7:0] r;
+  always @(posedge clk) begin
+    if (we) mem[a] <= d;
+    r <= mem[a];
+  end
+  assign q = ~r;
+endmodule
+"""
+
+
+def test_large_memories_are_left_out():
+    large = synthesize(ram(1024), "ram")
+    assert large.memory_bits == large.unit("ram").memory_bits == 8192
+    assert large.ge == 8 * GENERIC_GE["$_NOT_"]
+    small = synthesize(ram(16), "ram")
+    assert small.memory_bits == 0
+    assert small.unit("ram").flops == 16 * 8 + 8
+
+
+def test_timing_of_a_design_with_a_large_memory(osu018):
+    if shutil.which("sta") is None:
+        pytest.skip("OpenSTA (Debian's opensta) is not installed")
+    analyze_timing(synthesize(ram(1024), "ram", "osu018").netlist, "ram", "osu018")
 
 
 def test_fpga_counts_luts():

@@ -105,6 +105,14 @@ def test_combinational_design_has_no_clock(tools_installed):
     assert 0 < timing.paths["through"].delay_ns < 1
 
 
+def test_missing_module_is_an_error(tools_installed, tmp_path, monkeypatch):
+    monkeypatch.setenv(tools.BUILD_VARIABLE, str(tmp_path))
+    netlist = tmp_path / "netlist.v"
+    netlist.write_text("module t(a);\n  input a;\n  none x (.a(a));\nendmodule\n")
+    with pytest.raises(MixditError, match="OpenSTA failed on module t: see .*sta.log"):
+        analyze_timing(netlist, "t", "osu018")
+
+
 def test_target_without_timing():
     with pytest.raises(MixditError, match="Target ice40 has no timing"):
         analyze_timing(None, "t", "ice40")
