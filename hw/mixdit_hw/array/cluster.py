@@ -1,6 +1,7 @@
 """A block of PEs that share operand registers, and drain by themselves."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -134,22 +135,28 @@ class Cluster(wiring.Component):
                 row.control.eq(self.control),
                 row.b.eq(self.b_out),
             ]
-            if i:
-                m.d.comb += row.drain_in.eq(rows[i - 1].drain_out)
         m.d.comb += [
             self.a_out.eq(_join(row.a_out for row in rows)),
             self.control_out.eq(rows[0].control_out),
         ]
+        chain = _drain_chain(rows)
+        for above, below in pairwise(chain):
+            m.d.comb += below.drain_in.eq(above.drain_out)
         converters = []
         for col in range(config.cluster_cols):
             converter = Shared(ToFp32(config.pe_accumulator))
             m.submodules[f"to_fp32_{col}"] = converter
-            m.d.comb += converter.i.eq(rows[-1].drain_out[col])
+            m.d.comb += converter.i.eq(chain[-1].drain_out[col])
             converters.append(converter)
         m.d.comb += self.o.payload.eq(_join(converter.o for converter in converters))
         m.submodules.timer = timer = DrainTimer(config)
         m.d.comb += [timer.last.eq(rows[0].control_out.last), self.o.valid.eq(timer.valid)]
         return m
+
+
+def _drain_chain(rows: list[Shared]) -> list[Shared]:
+    """Return rows in the order of the drain chain, the one that leaves first at the end."""
+    return rows
 
 
 class DrainTimer(wiring.Component):

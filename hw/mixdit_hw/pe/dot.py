@@ -74,12 +74,15 @@ class Dot(wiring.Component):
         both = _add(m, f"pair_{pair}", products[0], second, unlike, width=PAIR_BITS)
         inverted = Signal(signed(PAIR_BITS), name=f"inverted_{pair}")
         m.d.comb += inverted.eq(both ^ negative.replicate(PAIR_BITS))
-        tau_a, tau_b = self.a.tau[pair], self.b.tau[pair]
         term = Signal(signed(TERM_BITS), name=f"term_{pair}")
-        by_one = Cat(negative, inverted).as_signed()
-        by_two = Cat(negative, negative, inverted).as_signed()
-        m.d.comb += term.eq(Mux(tau_a, Mux(tau_b, inverted, by_one), Mux(tau_b, by_one, by_two)))
+        m.d.comb += term.eq(_shift(inverted, negative, self.a.tau[pair], self.b.tau[pair]))
         return term, negative
+
+
+def _shift(x: Value, fill: Value, tau_a: Value, tau_b: Value) -> Value:
+    """Return x shifted by 2 - tau_a - tau_b; inverted, if it is, in the new bits too."""
+    by_one, by_two = Cat(fill, x).as_signed(), Cat(fill, fill, x).as_signed()
+    return Mux(tau_a, Mux(tau_b, x, by_one), Mux(tau_b, by_one, by_two))
 
 
 def _add(m: Module, name: str, x: Value, y: Value, carry: Value, width: int = 0) -> Signal:

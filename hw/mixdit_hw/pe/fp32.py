@@ -92,6 +92,13 @@ def normalize(m: Module, x: Signal) -> tuple[Signal, Value]:
     return x, Cat(zeros)
 
 
+def round_to_even(x: Value) -> Value:
+    """Return the SIG_BITS + 1 bits of x without its lower bits, rounded to nearest even."""
+    below = len(x) - SIG_BITS
+    sig, half, rest = x[below:], x[below - 1], x[: below - 1].any()
+    return sig + (half & (rest | sig[0]))
+
+
 class Fp32Step(wiring.Component):
     """state, prepared block -> next state: an FP32 adder, cut by one register if `latency` is 2.
 
@@ -183,12 +190,10 @@ class Fp32Step(wiring.Component):
         total = Signal(len(parts.total))
         m.d.comb += total.eq(parts.total)
         normal, zeros = normalize(m, total)
-        below = len(normal) - SIG_BITS
-        sig, rounded = normal[below:], Signal(SIG_BITS + 1)
+        rounded = Signal(SIG_BITS + 1)
         exp = Signal(signed(len(parts.exp) + 1))
-        half, rest = normal[below - 1], normal[: below - 1].any()
         m.d.comb += [
-            rounded.eq(sig + (half & (rest | sig[0]))),
+            rounded.eq(round_to_even(normal)),
             exp.eq(parts.exp + 1 - zeros + rounded[-1]),
         ]
         with m.If(parts.nan):

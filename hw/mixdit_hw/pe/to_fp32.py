@@ -6,7 +6,15 @@ from amaranth.lib.wiring import In, Out
 
 from mixdit_hw.pe import aligned
 from mixdit_hw.pe.accumulator import AccumulatorConfig
-from mixdit_hw.pe.fp32 import EXP_MAX, FRACTION_BIAS, NAN, SIG_BITS, STATE, normalize
+from mixdit_hw.pe.fp32 import (
+    EXP_MAX,
+    FRACTION_BIAS,
+    NAN,
+    SIG_BITS,
+    STATE,
+    normalize,
+    round_to_even,
+)
 from mixdit_sw.gemm.kinds import Aligned
 
 
@@ -78,12 +86,10 @@ class ToFp32(wiring.Component):
         The window counts from the block's bits; the significand has `guard` bits below them.
         """
         below = len(parts.normal) - SIG_BITS
-        sig, half = parts.normal[below:], parts.normal[below - 1]
-        rest = parts.normal[: below - 1].any()
         rounded = Signal(SIG_BITS + 1)
         exp = Signal(signed(len(weight) + 1))
         m.d.comb += [
-            rounded.eq(sig + (half & (rest | sig[0]))),
+            rounded.eq(round_to_even(parts.normal)),
             exp.eq(weight + (FRACTION_BIAS + below - guard) - parts.zeros + rounded[-1]),
         ]
         infinite = Signal()
