@@ -105,6 +105,7 @@ def build(
         if run_worker("build", job, folder, environment):
             log = failed_folder("sim", key) / "build.log"
             raise SimulationError(f"{simulator} could not build {top}: see {log}")
+        _tidy(folder, top)
 
     return cached_folder("sim", key, fill)
 
@@ -114,6 +115,14 @@ def build_arguments(simulator: str, waves: str | None) -> list[str]:
     if simulator == "icarus":
         return []
     return [*_VERILATOR, *(["--trace-fst"] if waves == "fst" else [])]
+
+
+def _tidy(folder: Path, top: str) -> None:
+    """Drop what only the compiler needed, some 200 MB of it with Verilator."""
+    kept = {top, "sim.vvp", "design.v", "build.json", "build.log"}
+    for path in folder.iterdir():
+        if path.name not in kept:
+            path.unlink()
 
 
 def _check(simulator: str, verilog: str | Path, waves: str | None) -> None:

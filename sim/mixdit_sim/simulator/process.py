@@ -37,7 +37,7 @@ def tool_environment(simulator: str) -> dict[str, str]:
             require_program(program)
         environment = verilator_environment()
         environment["MAKEFLAGS"] += f" {OPTIMIZATION} PYTHON3={sys.executable}"
-        environment["OBJCACHE"] = f"{sys.executable} -m {__package__}.objcache"
+        environment["OBJCACHE"] = f"{sys.executable} -S {Path(__file__).with_name('objcache.py')}"
         environment[BUILD_VARIABLE] = str(build_root())
     else:
         for program in ("iverilog", "vvp"):
