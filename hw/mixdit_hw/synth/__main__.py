@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mixdit_sw.errors import MixditError
 
+from .ecp5 import Ecp5Report, place_and_route
 from .flow import SynthReport, synthesize
 from .scripts import RECIPES, SynthOptions
 from .timing import TimingReport, analyze_timing
@@ -22,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
             Path(args.file), args.top, args.target, options, lambda s: print(s, file=sys.stderr)
         )
         print_area(report)
+        if args.place:
+            print_fit(place_and_route(Path(args.file).read_text(), args.top, dsp=args.dsp))
         if report.ge is not None and args.target != "generic" and not args.no_timing:
             print_timing(analyze_timing(report.netlist, args.top, args.target), args.verbose)
     except MixditError as error:
@@ -71,6 +74,13 @@ def print_timing(report: TimingReport, verbose: bool = False) -> None:
     print(f"  {report.tool}, log {report.log}")
 
 
+def print_fit(report: Ecp5Report) -> None:
+    """Print the clock and the share of an ECP5-85F."""
+    shares = ", ".join(f"{n} of {report.available[cell]} {cell}" for cell, n in report.used.items())
+    fmax = "no clock" if report.fmax_mhz is None else f"Fmax {report.fmax_mhz:.1f} MHz"
+    print(f"  ECP5-85F, placed and routed: {fmax}; {shares}; {report.folder}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mixdit_hw.synth", description=__doc__)
     parser.add_argument("file", help="Verilog file")
@@ -84,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--abc", metavar="SCRIPT", help="ABC commands instead of Yosys's")
     parser.add_argument("--flatten", action="store_true", help="one unit of the whole design")
     parser.add_argument("--dsp", action="store_true", help="use FPGA multiplier blocks")
+    parser.add_argument("--place", action="store_true", help="place and route for an ECP5-85F")
     parser.add_argument("--no-timing", action="store_true", help="area only")
     parser.add_argument("--verbose", action="store_true", help="print the critical path")
     return parser
