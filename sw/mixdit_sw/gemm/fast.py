@@ -1,30 +1,30 @@
 """Golden GEMM in torch, on CPU or GPU: bit for bit `mixdit_sw.gemm.reference`, and fast.
 
 Outputs are computed in tiles that stay in cache. In each, the first K-blocks during which the
-accumulator provably loses no bit are one exact matrix product; the others go one by one, as the
-accumulator's rule says (`mixdit_sw.gemm.steps`).
+accumulator provably loses no bit are one exact matrix product; others go one by one, as the
+accumulator's rule says (`fast_fp32`, `fast_aligned`).
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from mixdit_sw.codec.reference import Blocks
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import EXPONENT_BIAS, NAN_EXPONENT, PAIR
+from mixdit_sw.gemm.fast_aligned import RAISED, AlignedTile
+from mixdit_sw.gemm.fast_fp32 import fp32_tile
 from mixdit_sw.gemm.kinds import Aligned, Kind
-from mixdit_sw.gemm.sides import NO_BLOCK, Side
-from mixdit_sw.gemm.steps import AlignedTile, Fp32Native, Fp32Wide, Tile, lowest_unit
+from mixdit_sw.gemm.sides import Side
 from mixdit_sw.operand import QuantizedOperand
 
-_CPU_TILE = 256
-_GPU_TILE = 4096
-_PANEL_LANES = 1 << 21
-_FLOAT32_BITS = 24
+_CPU_TILE_BYTES = 1 << 18
+_GPU_TILE_BYTES = 1 << 27
+_PANEL_LANES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,12 @@ def multiply(a: TorchOperand, b: TorchOperand, kind: Kind) -> torch.Tensor:
         )
     device = a.lanes.device
     result = torch.empty(a.lanes.shape[0], b.lanes.shape[0], dtype=torch.float32, device=device)
-    raised = 1 if isinstance(kind, Aligned) else 0
+    step = _tile_rows(device, kind)
+    raised = RAISED if isinstance(kind, Aligned) else 0
     with _ieee_matmul():
         for panel in _ranges(a.lanes.shape[0], _panel_rows(a.lanes)):
-            rows = [(r, _side(a, r, raised)) for r in _split(panel, device)]
-            for cols in _split(slice(0, b.lanes.shape[0]), device):
+            rows = [(r, _side(a, r, raised)) for r in _split(panel, step)]
+            for cols in _split(slice(0, b.lanes.shape[0]), step):
                 side_b = _side(b, cols, 0)
                 for r, side_a in rows:
                     result[r, cols] = _tile(side_a, side_b, kind)
@@ -131,9 +132,14 @@ def _panel_rows(lanes: torch.Tensor) -> int:
     return max(_PANEL_LANES // per_row, 1) if lanes.device.type == "cpu" else lanes.shape[0]
 
 
-def _split(span: slice, device: torch.device) -> Iterator[slice]:
+def _tile_rows(device: torch.device, kind: Kind) -> int:
+    """Return the rows of a tile's sides: on a CPU, the tile and its scratch stay in L2."""
+    size = _CPU_TILE_BYTES if device.type == "cpu" else _GPU_TILE_BYTES
+    return math.isqrt(size // (16 if isinstance(kind, Aligned) else 4))
+
+
+def _split(span: slice, step: int) -> Iterator[slice]:
     """Split rows into the rows of tiles."""
-    step = _CPU_TILE if device.type == "cpu" else _GPU_TILE
     for part in _ranges(span.stop - span.start, step):
         yield slice(span.start + part.start, span.start + part.stop)
 
@@ -145,67 +151,14 @@ def _ranges(count: int, step: int) -> Iterator[slice]:
 
 def _tile(a: Side, b: Side, kind: Kind) -> torch.Tensor:
     """Return a tile of the result, NaN blocks aside."""
-    low, high = a.low + b.low, a.high + b.high
-    bound = a.norm * b.norm
-    grid = torch.cummin(low, dim=0).values
-    native = _is_native(a, b, low, high)
-    short = native & (bound < torch.exp2((_FLOAT32_BITS + grid).to(torch.float64)))
-    if isinstance(kind, Aligned):
-        exact = int(_is_lossless(kind, high, grid, bound).sum())
-        dtype = torch.float64
-    else:
-        exact = int(short.sum())
-        dtype = torch.float32 if native else torch.float64
-    if exact:
-        narrow = bool(short[exact - 1])
-        prefix = _product(a, b, exact, torch.float32 if narrow else torch.float64).to(dtype)
-    else:
-        prefix = torch.zeros(a.rows, b.rows, dtype=dtype, device=a.exponents.device)
-    state: Tile
-    if isinstance(kind, Aligned):
-        state = AlignedTile(kind, a, b, prefix, int(grid[exact - 1]) if exact else NO_BLOCK)
-    else:
-        state = Fp32Native(prefix) if native else Fp32Wide(prefix)
-    dot = torch.empty_like(prefix)
-    for k in range(exact, a.n_blocks):
-        if low[k] < NO_BLOCK // 2:
-            torch.mm(a.blocks(dtype)[k], b.blocks(dtype)[k].T, out=dot)
-            state.add(dot, k)
-    return state.result()
-
-
-def _product(a: Side, b: Side, n_blocks: int, dtype: torch.dtype) -> torch.Tensor:
-    """Return the product of the first K-blocks; exact if every partial sum fits `dtype`."""
-    end = n_blocks * a.width
-    return a.values(dtype)[:, :end] @ b.values(dtype)[:, :end].T
-
-
-def _is_native(a: Side, b: Side, low: torch.Tensor, high: torch.Tensor) -> bool:
-    """Return whether a float32 product of blocks is exact, and its addition the rule of `fp32`."""
-    exact = a.fits_float32 and b.fits_float32 and 16 * a.peak * b.peak <= 1 << _FLOAT32_BITS
-    return bool(exact and low.min() >= -126 and high.max() + _FLOAT32_BITS <= 127)
-
-
-def _is_lossless(
-    kind: Aligned, high: torch.Tensor, grid: torch.Tensor, bound: torch.Tensor
-) -> torch.Tensor:
-    """Return, for each K-block, whether no output can have lost a bit up to and including it.
-
-    Every partial sum is a multiple of 2**grid. No window is set above it: neither for a block of
-    the greatest exponent, nor for a sum within `bound`.
-    """
-    q = kind.step_bits
-    top = torch.cummax(high, dim=0).values
-    block_fits = grid >= ((top - 1) // q - 1) * q + 1
-    window = torch.div(grid - 1, q, rounding_mode="floor") * q + 1
-    room = torch.exp2((window + kind.significand_bits - 2).to(torch.float64))
-    return block_fits & (bound < room)
+    return AlignedTile(kind, a, b).result() if isinstance(kind, Aligned) else fp32_tile(a, b)
 
 
 @contextmanager
 def _ieee_matmul() -> Iterator[None]:
     """Keep float32 matrix products from running at reduced precision."""
-    backends = (torch.backends.mkldnn.matmul, torch.backends.cuda.matmul)
+    cpu: Any = torch.backends.mkldnn
+    backends = (cpu.matmul, torch.backends.cuda.matmul)
     saved = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
