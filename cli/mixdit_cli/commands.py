@@ -1,0 +1,179 @@
+"""The commands: arguments to calls, results to tables and JSON."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixdit_cli import show
+from mixdit_hw import area as hw_area
+from mixdit_hw import generate as hw_generate
+from mixdit_hw.config import PRESETS, ArrayConfig, get_preset
+from mixdit_sim import gemm as sim_gemm
+from mixdit_sim.simulator import SimulationError as SimulationError
+from mixdit_sw.errors import MixditError
+from mixdit_sw.files import load_matrix, save_npy, write_atomically
+
+Json = Annotated[Path | None, typer.Option("--json", help="Write the result here as JSON.")]
+Preset = Annotated[str, typer.Option(help=f"Array: {', '.join(PRESETS)}.")]
+Config = Annotated[Path | None, typer.Option(help="Array as JSON, instead of a preset.")]
+Simulator = Annotated[str, typer.Option(help="verilator or icarus.")]
+Accumulator = Annotated[
+    str | None, typer.Option(help="fp32 or aligned<f>, instead of the array's.")
+]
+Waves = Annotated[Path | None, typer.Option(help="Record waveforms to this .fst file.")]
+
+
+def generate(
+    out: Annotated[Path, typer.Option(help="Folder for the Verilog and manifest.json.")],
+    preset: Preset = "small",
+    config: Config = None,
+    top: Annotated[str, typer.Option(help=f"One of {', '.join(hw_generate.TOPS)}.")] = "array",
+    json_file: Json = None,
+) -> None:
+    """Emit Verilog."""
+    with show.working(f"Emitting {top}"):
+        manifest = hw_generate.generate(_array(preset, config), top, out)
+    _save(json_file, manifest)
+    show.manifest(manifest, out)
+
+
+def quantize(
+    source: Annotated[Path, typer.Argument(help="float32 .npy, or .npz with --dequantize.")],
+    out: Annotated[Path, typer.Option(help="Result: .npz, or .npy with --dequantize.")],
+    format_name: Annotated[str, typer.Option("--format", help="mx9, mx6 or mx4.")] = "mx6",
+    dequantize: Annotated[bool, typer.Option(help="Back from .npz to .npy.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Quantize a tensor along its last axis, or turn one back."""
+    from mixdit_sw import quantize_file
+
+    with show.working("Dequantizing" if dequantize else "Quantizing"):
+        if dequantize:
+            report = quantize_file.dequantize_npz(source, out)
+        else:
+            report = quantize_file.quantize_npy(source, format_name, out)
+    _save(json_file, report)
+    show.values(report, out)
+
+
+def gemm(
+    a: Annotated[Path, typer.Argument(help="A (M, K), float32 .npy.")],
+    b: Annotated[Path, typer.Argument(help="B (N, K), float32 .npy.")],
+    out: Annotated[Path, typer.Option(help="C = A @ B.T (M, N), float32 .npy.")],
+    a_format: Annotated[str, typer.Option(help="Format of A.")] = "mx6",
+    b_format: Annotated[str, typer.Option(help="Format of B.")] = "mx6",
+    high_channels: Annotated[
+        str | None, typer.Option(help="Channels in MX9 in A: how many, or a file of indices.")
+    ] = None,
+    b_high_channels: Annotated[
+        str | None, typer.Option(help="Channels in MX9 in B: how many, or a file of indices.")
+    ] = None,
+    accumulator: Accumulator = None,
+    backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
+    preset: Preset = "small",
+    config: Config = None,
+    simulator: Simulator = "verilator",
+    waves: Waves = None,
+    json_file: Json = None,
+) -> None:
+    """Multiply on the array: in floating point, by the golden model, or on simulated RTL."""
+    options = sim_gemm.GemmOptions(
+        a_format=a_format,
+        b_format=b_format,
+        a_high=high_channels,
+        b_high=b_high_channels,
+        accumulator=accumulator,
+        backend=backend,
+        simulator=simulator,
+        waves=waves,
+    )
+    array = _array(preset, config)
+    with show.working(f"Multiplying ({backend})") as progress:
+        c, report = sim_gemm.run_gemm(load_matrix(a), load_matrix(b), array, options, progress)
+    save_npy(out, c)
+    _save(json_file, report.to_dict())
+    show.gemm(report, out)
+    if report.mismatches:
+        raise typer.Exit(1)
+
+
+def area(
+    preset: Preset = "small",
+    config: Config = None,
+    unit: Annotated[str, typer.Option(help=f"One of {', '.join(hw_generate.TOPS)}.")] = "array",
+    target: Annotated[
+        str, typer.Option(help="generic, xc7, ecp5, ice40, osu018, osu035 or a Liberty file.")
+    ] = "generic",
+    recipe: Annotated[str, typer.Option(help="Recipe of docs/flows.md.")] = "reference",
+    json_file: Json = None,
+) -> None:
+    """Report the area, and with a Liberty file and OpenSTA the clock."""
+    array = _array(preset, config)
+    with show.working(f"Synthesizing {unit}") as progress:
+        report = hw_area.report_area(
+            array, top=unit, target=target, recipe=recipe, progress=progress
+        )
+    _save(json_file, report.to_dict())
+    show.area(report)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for Verilog, report and picture.")] = Path(
+        "build/demo"
+    ),
+    preset: Preset = "small",
+    config: Config = None,
+    simulator: Simulator = "verilator",
+    waves: Waves = None,
+    json_file: Json = None,
+) -> None:
+    """Run a block of a trained diffusion transformer on generated RTL, bit for bit."""
+    from mixdit_sim.demo.run import run_demo
+
+    array = _array(preset, config)
+    with show.working("Demo") as progress:
+        report = run_demo(array, out, simulator=simulator, waves=waves, progress=progress)
+    _save(json_file, report.to_dict())
+    show.demo(report, out)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+ALL = (generate, quantize, gemm, area, demo)
+
+
+def _array(preset: str, config: Path | None) -> ArrayConfig:
+    """Return the array of a preset, or of a JSON file.
+
+    Raises
+    ------
+    MixditError
+        When there is none.
+    """
+    if config is None:
+        return get_preset(preset)
+    try:
+        values = json.loads(config.read_text())
+    except OSError as error:
+        raise MixditError(f"Cannot read {config}: {error.strerror}") from error
+    except ValueError as error:
+        raise MixditError(f"Cannot read {config}: it is not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise MixditError(f"{config} must hold an object of parameters")
+    return ArrayConfig.from_dict(values)
+
+
+def _save(path: Path | None, values: object) -> None:
+    """Write values as JSON, if asked to."""
+    if path is not None:
+        text = json.dumps(values, indent=2, default=_plain) + "\n"
+        write_atomically(path, lambda partial: partial.write_text(text))
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value)

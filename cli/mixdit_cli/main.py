@@ -1,0 +1,48 @@
+"""Entry point of `mixdit`: bad input is one line and exit status 2, never a traceback."""
+
+import sys
+
+import typer
+
+from mixdit_cli import commands
+from mixdit_sw.errors import MixditError
+
+app = typer.Typer(
+    help="Generate, quantize for, simulate and measure a precision-flexible MX matrix engine.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in commands.ALL:
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit status: 0 if everything that was checked held, 1 on a mismatch or a failed simulation, 2 on
+    bad input or a missing tool, 130 when interrupted.
+    """
+    try:
+        status = app(standalone_mode=False)
+    except MixditError as error:
+        status = _fail(str(error), 2)
+    except commands.SimulationError as error:
+        status = _fail(str(error), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        status = _fail("interrupted", 130)
+    except Exception as error:
+        # Wrong arguments; typer does not export the base class of its own exceptions.
+        if not hasattr(error, "format_message"):
+            raise
+        status = _fail(f"{error.format_message()} (try `mixdit --help`)", 2)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

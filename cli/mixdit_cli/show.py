@@ -1,0 +1,124 @@
+"""Tables and progress on the terminal."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mixdit_hw.area import AreaReport
+from mixdit_sim.demo.report import DemoReport
+from mixdit_sim.gemm import GemmReport
+
+# Piped output is not cut to the 80 columns that rich assumes.
+_out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+_err = Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Show that something goes on, and each line that the given function is told."""
+    with _err.status(what) as status:
+
+        def tell(line: str) -> None:
+            if not _err.is_terminal:
+                _err.print(line, highlight=False)
+            status.update(line)
+
+        yield tell
+
+
+def values(report: Mapping[str, object], out: Path) -> None:
+    """Show a report line by line, and where the result is."""
+    for name, value in report.items():
+        _out.print(f"{name:18} {_text(value)}", highlight=False)
+    if report.get("nan_blocks"):
+        _err.print(f"warning: {report['nan_blocks']} blocks hold NaN or Inf", highlight=False)
+    _out.print(f"{'written to':18} {out}", highlight=False)
+
+
+def gemm(report: GemmReport, out: Path) -> None:
+    """Show a GEMM's report without what does not apply."""
+    values({name: value for name, value in report.to_dict().items() if value is not None}, out)
+
+
+def manifest(report: Mapping[str, object], out: Path) -> None:
+    """Show what was emitted."""
+    file = out / str(report["verilog"])
+    facts = {
+        "top": report["top"],
+        "modules": len(report["modules"]),  # type: ignore[arg-type]
+        "kilobytes": round(file.stat().st_size / 1000, 1),
+        "peak MACs a cycle": report["peak_macs_per_cycle"] or "-",
+    }
+    values(facts, file)
+
+
+def area(report: AreaReport) -> None:
+    """Show areas by unit, and the clock or why there is none."""
+    _out.print(_area_table(report))
+    total = report.units[-1]
+    if total.fmax_mhz is not None:
+        _out.print(f"Fmax {total.fmax_mhz:.1f} MHz (register to register, no wires)")
+    else:
+        _out.print(f"no Fmax: {report.no_timing}", highlight=False)
+    _out.print(f"{report.tool}, recipe {report.recipe}, netlist {report.netlist}", highlight=False)
+
+
+def demo(report: DemoReport, out: Path) -> None:
+    """Show the six GEMMs and the area."""
+    table = Table(title="A transformer block on RTL, bit for bit")
+    for name in ("GEMM", "shape", "formats"):
+        table.add_column(name)
+    for name in ("MACs", "cycles", "predicted", "utilization", "QSNR dB", "all MX6", "mismatches"):
+        table.add_column(name, justify="right")
+    for row in report.gemms:
+        count, m, n, k = row.shape
+        table.add_row(
+            row.name,
+            f"{count} x ({m} x {n} x {k})" if count > 1 else f"{m} x {n} x {k}",
+            row.formats,
+            f"{row.macs:,}",
+            f"{row.cycles:,}",
+            f"{row.predicted_cycles:,}",
+            f"{row.utilization:.1%}",
+            _text(row.qsnr_db),
+            _text(row.qsnr_mx6_db),
+            str(row.mismatches),
+        )
+    _out.print(table)
+    area(report.area)
+    _out.print(f"Verilog, report and picture are in {out}", highlight=False)
+    if not report.passed:
+        _err.print("error: RTL and golden model, or cycles and their prediction, differ")
+
+
+def _area_table(report: AreaReport) -> Table:
+    total = report.units[-1]
+    measure = "GE" if total.ge is not None else "LUTs"
+    table = Table(title=f"Area, {total.target}")
+    table.add_column("unit")
+    for name in ("instances", f"{measure} each", f"{measure} in all", "share"):
+        table.add_column(name, justify="right")
+    whole = total.ge if total.ge is not None else total.area
+    for unit in report.units:
+        each = unit.ge if unit.ge is not None else unit.area
+        together = each * unit.instances
+        table.add_row(
+            unit.name,
+            str(unit.instances),
+            f"{each:,.0f}",
+            f"{together:,.0f}",
+            f"{together / whole:.1%}" if whole else "-",
+        )
+    if total.ge_per_mac is not None:
+        table.caption = f"{total.ge_per_mac:.1f} GE per MX6 MAC"
+    return table
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
+    return "-" if value is None else str(value)

@@ -1,0 +1,55 @@
+"""Verilog of the array or of one of its parts."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from amaranth.lib import wiring
+
+from mixdit_hw.array.array import MatrixArray
+from mixdit_hw.array.cluster import Cluster
+from mixdit_hw.config import ArrayConfig
+from mixdit_hw.emit import emit_verilog, write_verilog
+from mixdit_hw.pe.pe import PE
+from mixdit_hw.pe.to_fp32 import ToFp32
+from mixdit_sw.errors import MixditError
+
+TOPS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
+    "array": MatrixArray,
+    "cluster": Cluster,
+    "pe": lambda config: PE(config.pe_accumulator, dot_register=config.dot_register),
+    "to_fp32": lambda config: ToFp32(config.pe_accumulator),
+}
+
+
+def build_top(config: ArrayConfig, top: str) -> wiring.Component:
+    """Return the component called `top`.
+
+    Raises
+    ------
+    MixditError
+        When there is none.
+    """
+    if top not in TOPS:
+        raise MixditError(f"Top must be one of {', '.join(TOPS)}, not '{top}'")
+    return TOPS[top](config)
+
+
+def generate(config: ArrayConfig, top: str, out: Path) -> dict[str, Any]:
+    """Write Verilog and manifest.json to a folder; return the manifest.
+
+    Raises
+    ------
+    MixditError
+        When there is no such top or the folder cannot be written.
+    """
+    extra = {
+        "parameters": config.to_dict(),
+        "peak_macs_per_cycle": config.peak_macs_per_cycle if top == "array" else None,
+    }
+    return write_verilog(build_top(config, top), top, out, extra)
+
+
+def verilog(config: ArrayConfig, top: str) -> str:
+    """Return Verilog as text."""
+    return emit_verilog(build_top(config, top), top, config.to_dict())

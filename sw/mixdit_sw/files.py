@@ -1,0 +1,84 @@
+"""Reading and writing of NumPy files: one clear line on bad input, nothing half-written."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixdit_sw.errors import MixditError
+
+
+def load_matrix(path: Path) -> np.ndarray:
+    """Return the float32 matrix of a .npy file.
+
+    Raises
+    ------
+    MixditError
+        When the file is missing or damaged, or holds something else.
+    """
+    array = load_npy(path)
+    if array.dtype != np.float32:
+        raise MixditError(
+            f"{path} must hold float32, not {array.dtype}: save x.astype(numpy.float32)"
+        )
+    if array.ndim != 2 or 0 in array.shape:
+        raise MixditError(f"{path} must hold a matrix (rows, K), not shape {array.shape}")
+    return array
+
+
+def load_npy(path: Path) -> np.ndarray:
+    """Return the array of a .npy file.
+
+    Raises
+    ------
+    MixditError
+        When the file is missing or damaged, or is no .npy file.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise MixditError(f"Cannot read {path}: {error.strerror or 'not a .npy file'}") from error
+    except (ValueError, EOFError) as error:
+        raise MixditError(f"Cannot read {path}: it is damaged or not a .npy file") from error
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise MixditError(f"Cannot read {path}: it is not a .npy file")
+    return array
+
+
+def save_npy(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file, whole or not at all.
+
+    Raises
+    ------
+    MixditError
+        When it cannot be written.
+    """
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            np.save(file, array)
+
+    write_atomically(path, write)
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a file beside `path`, then rename it to `path`.
+
+    An interruption leaves the old file, if there was one, as it was.
+
+    Raises
+    ------
+    MixditError
+        When the file cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial)
+        partial.replace(path)
+    except OSError as error:
+        raise MixditError(f"Cannot write {path}: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
