@@ -1,4 +1,4 @@
-"""Block codec in NumPy, written as the definition reads. `mixdit_sw.codec.fast` is its fast twin."""
+"""Block codec in NumPy, written as the definition reads; `mixdit_sw.codec.fast` is the fast one."""
 
 from dataclasses import dataclass
 
@@ -84,7 +84,7 @@ def encode(x: np.ndarray, fmt: BlockFormat) -> Blocks:
 
 
 def decode(blocks: Blocks, fmt: BlockFormat, k: int | None = None) -> np.ndarray:
-    """Return the values of blocks as float32 (..., k), exactly; all blocks' elements without `k`."""
+    """Return the exact values of blocks, float32 (..., k); without `k` those of all elements."""
     taus = np.repeat(blocks.micro_exponents, PAIR, axis=-1).astype(np.int32)
     exponents = blocks.exponents.astype(np.int32)[..., None]
     steps = exponents - EXPONENT_BIAS - taus - (fmt.magnitude_bits - 1)
