@@ -1,0 +1,28 @@
+"""All benchmarks, one after the other: `python -m bench`, or `make bench`."""
+
+import runpy
+import sys
+
+BENCHMARKS = {
+    "numerics": "golden GEMM and fake quantization against plain torch",
+    "simulation": "build time and cycles per second of the simulated array",
+    "emission": "time and size of emitted Verilog",
+    "pe_study": "area and clock of PE variants",
+    "accumulators": "quality of accumulator kinds",
+}
+
+
+def main() -> None:
+    """Run the benchmarks named on the command line, or all."""
+    chosen = sys.argv[1:] or list(BENCHMARKS)
+    unknown = [name for name in chosen if name not in BENCHMARKS]
+    if unknown:
+        sys.exit(f"error: no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
+    sys.argv = sys.argv[:1]
+    for name in chosen:
+        print(f"\n## {name}: {BENCHMARKS[name]}\n", flush=True)
+        runpy.run_module(f"bench.{name}", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
