@@ -1,4 +1,4 @@
-"""Number formats: the one table from which codec, golden model, packing and hardware widths derive."""
+"""Number formats: one table from which codec, golden model, packing and hardware widths derive."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ EXPONENT_BIAS = 127
 """Bias of the stored 8-bit shared exponent, as in FP32."""
 
 NAN_EXPONENT = 255
-"""Stored exponent of a NaN block (an extension of this project; codes and micro-exponents are 0)."""
+"""Stored exponent of a NaN block (an extension of this project); codes and micro-exponents are 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,3 +91,11 @@ def get_format(name: str) -> BlockFormat:
         return FORMATS[name]
     except KeyError:
         raise MixditError(f"Format must be one of {', '.join(FORMATS)}, not '{name}'") from None
+
+
+def dot_bits(a: BlockFormat, b: BlockFormat) -> int:
+    """Return the width of a block's exact signed dot product D, 21 for MX9 x MX9.
+
+    It is the sum of 16 products of codes, each shifted left by up to 2 for the micro-exponents.
+    """
+    return (LANES * 4 * a.max_code * b.max_code).bit_length() + 1

@@ -19,6 +19,7 @@ from mixdit_sw.formats import EXPONENT_BIAS, NAN_EXPONENT, PAIR
 from mixdit_sw.gemm.fast_aligned import RAISED, AlignedTile
 from mixdit_sw.gemm.fast_fp32 import fp32_tile
 from mixdit_sw.gemm.kinds import Aligned, Kind
+from mixdit_sw.gemm.reference import check_operands
 from mixdit_sw.gemm.sides import Side
 from mixdit_sw.operand import QuantizedOperand
 
@@ -77,7 +78,7 @@ class TorchOperand:
 
 def golden_gemm(a: QuantizedOperand, b: QuantizedOperand, kind: Kind) -> np.ndarray:
     """Return C = A @ B.T as the engine computes it; see `mixdit_sw.gemm.reference.golden_gemm`."""
-    a.check_same_order(b)
+    check_operands(a, b, kind)
     return multiply(TorchOperand.from_quantized(a), TorchOperand.from_quantized(b), kind).numpy()
 
 
@@ -90,7 +91,7 @@ def multiply(a: TorchOperand, b: TorchOperand, kind: Kind) -> torch.Tensor:
     a, b : TorchOperand
         (M, K) and (N, K), on one device, in the same K order.
     kind : Kind
-        Accumulator.
+        Accumulator; one that blocks of these formats fit (`Aligned.check_block_bits`).
 
     Returns
     -------

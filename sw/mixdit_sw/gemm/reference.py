@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixdit_sw.formats import EXPONENT_BIAS, NAN_EXPONENT
+from mixdit_sw.formats import EXPONENT_BIAS, NAN_EXPONENT, dot_bits
 from mixdit_sw.gemm.kinds import Aligned, Fp32, Kind
 from mixdit_sw.operand import QuantizedOperand
 
@@ -30,8 +30,13 @@ def golden_gemm(a: QuantizedOperand, b: QuantizedOperand, kind: Kind) -> np.ndar
     -------
     float32 (M, N)
         Bit for bit the engine's; NaN is 0x7FC00000.
+
+    Raises
+    ------
+    MixditError
+        When K or the order of the channels differ, or blocks do not fit the accumulator.
     """
-    a.check_same_order(b)
+    check_operands(a, b, kind)
     kept_a, kept_b = _integers(a), _integers(b)
     is_nan = np.zeros((a.rows, b.rows), bool)
     state = _STATES[type(kind)](kind, (a.rows, b.rows))
@@ -42,6 +47,14 @@ def golden_gemm(a: QuantizedOperand, b: QuantizedOperand, kind: Kind) -> np.ndar
         is_nan |= (b.exponents[:, k] == NAN_EXPONENT)[None, :]
         state.add(dot, weight)
     return np.where(is_nan, np.uint32(NAN_BITS), state.bits()).astype(np.uint32).view(np.float32)
+
+
+def check_operands(a: QuantizedOperand, b: QuantizedOperand, kind: Kind) -> None:
+    """Check that `kind` can accumulate A @ B.T; raises MixditError when it cannot."""
+    a.check_same_order(b)
+    if isinstance(kind, Aligned):
+        pairs = set(zip(a.formats, b.formats, strict=True))
+        kind.check_block_bits(max(dot_bits(*pair) for pair in pairs))
 
 
 def _integers(x: QuantizedOperand) -> np.ndarray:
