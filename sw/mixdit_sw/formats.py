@@ -17,7 +17,7 @@ EXPONENT_BIAS = 127
 """Bias of the stored 8-bit shared exponent, as in FP32."""
 
 NAN_EXPONENT = 255
-"""Stored exponent of a NaN block (an extension of this project); codes and micro-exponents are 0."""
+"""Stored exponent of a NaN block (an extension of this project): codes, micro-exponents 0."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,8 +35,10 @@ def check_matrix(x: np.ndarray) -> None:
     MixditError
         When it is not.
     """
-    if not isinstance(x, np.ndarray) or x.dtype != np.float32:
-        raise MixditError(f"Tensor must be float32, not {getattr(x, 'dtype', type(x).__name__)}")
+    if not isinstance(x, np.ndarray):
+        raise MixditError(f"Tensor must be a NumPy array, not {type(x).__name__}")
+    if x.dtype != np.float32:
+        raise MixditError(f"Tensor must be float32, not {x.dtype}")
     if x.ndim == 0 or x.shape[-1] == 0:
         raise MixditError(f"Tensor must have elements along its last axis, not shape {x.shape}")
 
