@@ -144,8 +144,8 @@ def quantize_operand(
     rows, channels = x.shape
     order = np.arange(channels, dtype=np.int64) if order is None else order
     padding = -channels % LANES
-    is_high = np.isin(order, [] if high is None else high)
-    is_high = np.pad(is_high, (0, padding)).reshape(-1, LANES).any(axis=1)
+    channel_high = np.isin(order, [] if high is None else high)
+    is_high: np.ndarray = np.pad(channel_high, (0, padding)).reshape(-1, LANES).any(axis=1)
     grouped = np.pad(x[:, order], [(0, 0), (0, padding)]).reshape(rows, -1, LANES)
 
     codes = np.zeros(grouped.shape, np.int16)

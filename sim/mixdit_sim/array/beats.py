@@ -187,6 +187,6 @@ def place(gemm: Gemm, results: dict[tuple[int, int], list[int]]) -> np.ndarray:
         c[:, :, row * height : (row + 1) * height, :, col * width : (col + 1) * width] = block[
             :, :, ::-1
         ]
-    c = c.reshape(*grid, config.rows, turns * config.cols)
-    c = c.swapaxes(1, 2).reshape(grid[0] * config.rows, -1)
-    return np.ascontiguousarray(c[: gemm.m, : gemm.n]).view(np.float32)
+    tiles = c.reshape(*grid, config.rows, turns * config.cols)
+    whole = tiles.swapaxes(1, 2).reshape(grid[0] * config.rows, -1)
+    return np.ascontiguousarray(whole[: gemm.m, : gemm.n]).view(np.float32)
