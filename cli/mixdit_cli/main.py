@@ -31,6 +31,14 @@ def main() -> None:
         status = _fail(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
         status = _fail("interrupted", 130)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package.startswith("mixdit"):
+            raise
+        hint = "run `pip install 'mixdit[all]'`"
+        status = _fail(f"Python package {package} is not installed: {hint}", 2)
+    except OSError as error:
+        status = _fail(str(error), 2)
     except Exception as error:
         # Wrong arguments; typer does not export the base class of its own exceptions.
         if not hasattr(error, "format_message"):

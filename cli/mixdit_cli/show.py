@@ -7,25 +7,26 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mixdit_hw.area import AreaReport
 from mixdit_sim.demo.report import DemoReport
 from mixdit_sim.gemm import GemmReport
 
-# Piped output is not cut to the 80 columns that rich assumes.
-_out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 140)
-_err = Console(stderr=True, soft_wrap=True)
+# Piped output is not cut to the 80 columns that rich assumes; brackets in names are no markup.
+_out = Console(soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 140)
+_err = Console(stderr=True, soft_wrap=True, markup=False)
 
 
 @contextmanager
 def working(what: str) -> Iterator[Callable[[str], None]]:
     """Show that something goes on, and each line that the given function is told."""
-    with _err.status(what) as status:
+    with _err.status(Text(what)) as status:
 
         def tell(line: str) -> None:
             if not _err.is_terminal:
                 _err.print(line, highlight=False)
-            status.update(line)
+            status.update(Text(line))
 
         yield tell
 

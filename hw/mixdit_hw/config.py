@@ -61,9 +61,13 @@ class ArrayConfig:
                     f"{of} must be a multiple of {per} = {getattr(self, per)}, "
                     f"not {getattr(self, of)}"
                 )
+        if not isinstance(self.accumulator, str):
+            raise MixditError(f"accumulator must be a name, not {self.accumulator!r}")
         if not self.formats:
             raise MixditError("formats must name at least one format")
         for name in self.formats:
+            if not isinstance(name, str):
+                raise MixditError(f"formats must be a list of names, not {list(self.formats)!r}")
             get_format(name)
         if self.max_digits > MAX_DIGITS:
             raise MixditError(f"formats must have at most {MAX_DIGITS} digits")

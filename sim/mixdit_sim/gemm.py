@@ -10,11 +10,10 @@ import numpy as np
 from mixdit_hw.config import ArrayConfig
 from mixdit_sim.array.beats import Gemm
 from mixdit_sim.array.cycles import predict_cycles, utilization
-from mixdit_sim.array.rtl import check_simulable, run_gemms
+from mixdit_sim.array.rtl import check_simulable, check_simulator, run_gemms
 from mixdit_sw.errors import MixditError
 from mixdit_sw.files import load_npy
 from mixdit_sw.formats import get_format
-from mixdit_sw.gemm.fast import golden_gemm
 from mixdit_sw.gemm.kinds import parse_kind
 from mixdit_sw.metrics import qsnr_db
 from mixdit_sw.operand import quantize_pair, select_high_channels
@@ -126,7 +125,7 @@ def parse_channels(text: str | None, x: np.ndarray) -> np.ndarray | None:
             f"High channels must be a number or a file of indices; cannot read '{text}': "
             f"{error.strerror}"
         ) from error
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise MixditError(f"High channels in {text} must be integers") from error
 
 
@@ -159,6 +158,9 @@ def run_gemm(
         raise MixditError(f"Backend must be one of {', '.join(BACKENDS)}, not '{options.backend}'")
     if options.accumulator is not None:
         config = replace(config, accumulator=options.accumulator)
+    check_simulator(options.simulator)
+    if options.backend == "rtl":
+        check_simulable(config, options.simulator)
     kind = parse_kind(config.accumulator)
     pair = quantize_pair(
         a,
@@ -168,18 +170,20 @@ def run_gemm(
         parse_channels(options.a_high, a),
         parse_channels(options.b_high, b),
     )
-    exact = a.astype(np.float64) @ b.astype(np.float64).T
+    exact = _float_gemm(a.astype(np.float64), b.astype(np.float64))
     shape = (a.shape[0], b.shape[0], a.shape[1])
     if options.backend == "float":
         start = time.perf_counter()
-        c = a @ b.T
+        c = _float_gemm(a, b)
         return c, _float_report(shape, qsnr_db(exact, c), time.perf_counter() - start)
+
+    # Commands that multiply nothing need no torch, nor wait for it.
+    from mixdit_sw.gemm.fast import golden_gemm
 
     gemm = Gemm.of(config, *pair)
     cycles = mismatches = None
     start = time.perf_counter()
     if options.backend == "rtl":
-        check_simulable(config)
         (result,) = run_gemms(
             config, [pair], simulator=options.simulator, waves=options.waves, progress=progress
         )
@@ -206,6 +210,12 @@ def run_gemm(
         mismatches=mismatches,
         wall_s=wall,
     )
+
+
+def _float_gemm(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return A @ B.T; NaN, Inf and overflow are data."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return a @ b.T
 
 
 def _float_report(shape: tuple[int, int, int], qsnr: float | None, wall: float) -> GemmReport:

@@ -39,7 +39,7 @@ def load_npy(path: Path) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
     except OSError as error:
         raise MixditError(f"Cannot read {path}: {error.strerror or 'not a .npy file'}") from error
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # whatever NumPy's parsers raise: zip, tokens, memory
         raise MixditError(f"Cannot read {path}: it is damaged or not a .npy file") from error
     if not isinstance(array, np.ndarray):
         array.close()
@@ -73,12 +73,15 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     MixditError
         When the file cannot be written.
     """
+    if not path.name:
+        raise MixditError(f"Cannot write {path}: it is a folder")
     partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
-        partial.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise MixditError(f"Cannot write {path}: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -14,6 +14,8 @@ from mixdit_hw.emit import write_verilog
 from mixdit_hw.tools import build_root
 from mixdit_sim.array.exchange import save_operands
 from mixdit_sim.simulator import run
+from mixdit_sim.simulator.builder import SIMULATORS
+from mixdit_sim.simulator.process import tool_environment
 from mixdit_sw.errors import MixditError
 from mixdit_sw.operand import QuantizedOperand
 
@@ -37,13 +39,25 @@ class RtlResult:
     cycles: int
 
 
-def check_simulable(config: ArrayConfig) -> None:
-    """Check that an array is small enough for RTL simulation.
+def check_simulator(name: str) -> None:
+    """Check that a simulator is known.
 
     Raises
     ------
     MixditError
         When it is not.
+    """
+    if name not in SIMULATORS:
+        raise MixditError(f"Simulator must be one of {', '.join(SIMULATORS)}, not '{name}'")
+
+
+def check_simulable(config: ArrayConfig, simulator: str) -> None:
+    """Check that an array is small enough for RTL simulation, and that the tools are there.
+
+    Raises
+    ------
+    MixditError
+        When it is not, or one is missing.
     """
     count = config.rows * config.cols
     if count > MAX_PES:
@@ -51,6 +65,8 @@ def check_simulable(config: ArrayConfig) -> None:
             f"An array of {count} PEs is too large to simulate; the limit is {MAX_PES} PEs: "
             "choose a smaller preset or --backend golden"
         )
+    check_simulator(simulator)
+    tool_environment(simulator)
 
 
 def run_gemms(
@@ -90,7 +106,7 @@ def run_gemms(
     SimulationError
         When the simulation fails.
     """
-    check_simulable(config)
+    check_simulable(config, simulator)
     build = build_root() / "sim"
     build.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gemm-", dir=build) as name:

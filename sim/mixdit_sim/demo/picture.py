@@ -73,9 +73,7 @@ def _draw_cycles(axes: Axes, report: DemoReport) -> None:
         axes.text(x, gemm.cycles, f"{gemm.utilization:.0%}", ha="center", va="bottom")
     axes.set_title("Cycles on the RTL, and utilization")
     axes.set_ylabel("cycles")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(y=0.12)
+    _finish(axes)
 
 
 def _draw_quality(axes: Axes, report: DemoReport) -> None:
@@ -90,5 +88,11 @@ def _draw_quality(axes: Axes, report: DemoReport) -> None:
     axes.set_xticks(x, [g.name for g in report.gemms])
     axes.set_title("Quality against FP32")
     axes.set_ylabel("QSNR (dB)")
-    axes.legend(frameon=False, loc="lower right")
+    _finish(axes)
+
+
+def _finish(axes: Axes) -> None:
+    """Put the legend above the bars and their numbers."""
+    axes.margins(y=0.25)
+    axes.legend(frameon=False, loc="upper center", ncols=2)
     axes.spines[["top", "right"]].set_visible(False)

@@ -12,7 +12,7 @@ from mixdit_hw.generate import generate
 from mixdit_hw.synth.targets import find_target
 from mixdit_sim.array.beats import Gemm
 from mixdit_sim.array.cycles import predict_cycles, utilization
-from mixdit_sim.array.rtl import RtlResult, run_gemms
+from mixdit_sim.array.rtl import RtlResult, check_simulable, run_gemms
 from mixdit_sim.demo.picture import draw_demo
 from mixdit_sim.demo.report import DemoReport, LayerReport
 from mixdit_sim.demo.workload import Layer, Part, capture_layers, quantize_all_mx6
@@ -49,6 +49,7 @@ def run_demo(
     MixditError
         When something that it needs is missing.
     """
+    check_simulable(config, simulator)
     progress("Denoising with the shipped model, and quantizing a block's six GEMMs")
     layers = capture_layers()
     progress(f"Emitting Verilog to {out}")

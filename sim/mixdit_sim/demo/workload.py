@@ -99,7 +99,9 @@ def quantize_all_mx6(part: Part) -> tuple[QuantizedOperand, QuantizedOperand]:
 def _linear(gemm: BlockGemm) -> Layer:
     a, b = gemm.a[0], gemm.b[0]
     pair = quantize_pair(a, b, MX6, MX6, select_high_channels(a, HIGH_CHANNELS))
-    return Layer(gemm.name, f"MX6/MX9 ({HIGH_CHANNELS} of {a.shape[1]} channels) x MX6", [Part(a, b, pair)])
+    return Layer(
+        gemm.name, f"MX6/MX9 ({HIGH_CHANNELS} of {a.shape[1]} channels) x MX6", [Part(a, b, pair)]
+    )
 
 
 def _attention(gemm: BlockGemm, high: set[int], heads: int) -> Layer:
