@@ -1,6 +1,7 @@
 """Compiled designs, cached by content."""
 
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,27 +22,15 @@ from .process import OPTIMIZATION, run_worker, tool_environment
 SIMULATORS = ("verilator", "icarus")
 
 # The runner makes every signal public, which multiplies compile time and halves the speed; the
-# last word counts, and cocotb needs the ports of the top module only.
+# last word counts, and cocotb needs the ports of the top module only. The rest was measured
+# (docs/flows.md).
 _VERILATOR = [
-    "--no-public-flat-rw",
-    "--public-depth",
-    "1",
-    "--output-split",
-    "5000",
-    "--output-split-cfuncs",
-    "500",
+    *("--no-public-flat-rw", "--public-depth", "1"),
+    *("--output-split", "100000", "--output-split-cfuncs", "5000"),
     "-fno-inline",
-    "--x-assign",
-    "fast",
-    "--x-initial",
-    "fast",
-    "-Wno-lint",
-    "-Wno-style",
-    "-Wno-PROCASSINIT",
-    "-CFLAGS",
-    "-std=gnu++20",
-    "-LDFLAGS",
-    "-pthread",
+    *("--x-assign", "fast", "--x-initial", "fast"),
+    *("-Wno-lint", "-Wno-style", "-Wno-PROCASSINIT"),
+    *("-CFLAGS", "-std=gnu++20", "-LDFLAGS", "-pthread"),
 ]
 
 
@@ -121,7 +110,9 @@ def _tidy(folder: Path, top: str) -> None:
     """Drop what only the compiler needed, some 200 MB of it with Verilator."""
     kept = {top, "sim.vvp", "design.v", "build.json", "build.log"}
     for path in folder.iterdir():
-        if path.name not in kept:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in kept:
             path.unlink()
 
 
