@@ -1,0 +1,62 @@
+"""Names of accumulator kinds, and what they refuse."""
+
+import pytest
+
+from mixdit_sw.errors import MixditError
+from mixdit_sw.gemm.kinds import DEFAULT_KIND, Aligned, Fp32, parse_kind
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("fp32", Fp32()),
+        ("aligned40", Aligned(40)),
+        ("aligned32x4", Aligned(32, 4)),
+        ("aligned52x16", Aligned(52, 16)),
+        ("aligned24x2", Aligned(24, 2)),
+    ],
+)
+def test_names_round_trip(text, kind):
+    assert parse_kind(text) == kind
+    assert str(kind) == text
+
+
+def test_eight_bit_steps_go_without_saying():
+    assert parse_kind("aligned40x8") == parse_kind("aligned40")
+
+
+def test_default():
+    assert str(DEFAULT_KIND) == "aligned37"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "fp16", "FP32", "aligned", "alignedx4", "aligned40x", "aligned-40", "aligned40 "]
+)
+def test_unknown_names(text):
+    with pytest.raises(
+        MixditError, match=f"must be fp32, aligned<f> or aligned<f>x<q>, not '{text}'"
+    ):
+        parse_kind(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("aligned23", "significand must have 24..52 bits, not 23"),
+        ("aligned53", "significand must have 24..52 bits, not 53"),
+        ("aligned40x3", "step must be 2, 4, 8 or 16 bits, not 3"),
+        ("aligned40x0", "step must be 2, 4, 8 or 16 bits, not 0"),
+    ],
+)
+def test_out_of_range(text, message):
+    with pytest.raises(MixditError, match=message):
+        parse_kind(text)
+
+
+def test_block_bits():
+    Aligned(37).check_block_bits(21)
+    with pytest.raises(
+        MixditError, match="aligned36 needs at least 37 significand bits for blocks of 21 bits"
+    ):
+        Aligned(36).check_block_bits(21)
+    Aligned(29, 4).check_block_bits(21)
