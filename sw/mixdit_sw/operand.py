@@ -84,6 +84,7 @@ def select_high_channels(x: np.ndarray, count: int) -> np.ndarray:
     Ties go to the lower index; NaN counts as largest.
     """
     check_matrix(x)
+    _check_rows(x)
     if not 0 <= count <= x.shape[-1]:
         raise MixditError(f"High channels must be 0..K = {x.shape[-1]}, not {count}")
     return np.sort(_by_magnitude(x)[:count])
@@ -98,6 +99,7 @@ def complete_to_blocks(x: np.ndarray, high: np.ndarray) -> np.ndarray:
         When an index is not a channel, or occurs twice.
     """
     check_matrix(x)
+    _check_rows(x)
     channels = x.shape[-1]
     high = np.asarray(high)
     if high.ndim != 1 or (high.size and not np.issubdtype(high.dtype, np.integer)):
@@ -137,12 +139,20 @@ def quantize_operand(
     -------
     QuantizedOperand
         The matrix; K is padded with zeros to whole blocks.
+
+    Raises
+    ------
+    MixditError
+        When x is no float32 matrix, or `order` no permutation of its channels.
     """
     check_matrix(x)
     if x.ndim != 2 or x.shape[0] == 0:
         raise MixditError(f"Matrix must have rows and columns, not shape {x.shape}")
     rows, channels = x.shape
-    order = np.arange(channels, dtype=np.int64) if order is None else order
+    natural = np.arange(channels, dtype=np.int64)
+    order = natural if order is None else np.asarray(order)
+    if not np.array_equal(np.sort(order), natural):
+        raise MixditError(f"Order must hold each of the channels 0..{channels - 1} once")
     padding = -channels % LANES
     channel_high = np.isin(order, [] if high is None else high)
     is_high: np.ndarray = np.pad(channel_high, (0, padding)).reshape(-1, LANES).any(axis=1)
@@ -191,7 +201,7 @@ def quantize_pair(
     """
     check_matrix(a)
     check_matrix(b)
-    if a.ndim != 2 or b.ndim != 2:
+    if a.ndim != 2 or b.ndim != 2 or 0 in (a.shape[0], b.shape[0]):
         raise MixditError(f"A and B must be matrices, not of shape {a.shape} and {b.shape}")
     if a.shape[1] != b.shape[1]:
         raise MixditError(f"A and B must have the same K, not {a.shape[1]} and {b.shape[1]}")
@@ -204,6 +214,12 @@ def quantize_pair(
         quantize_operand(a, a_format, order=order, high=in_a),
         quantize_operand(b, b_format, order=order, high=in_b),
     )
+
+
+def _check_rows(x: np.ndarray) -> None:
+    """Check that channels have a magnitude at all."""
+    if x.size == 0:
+        raise MixditError(f"Tensor must have rows, not shape {x.shape}")
 
 
 def _by_magnitude(x: np.ndarray) -> np.ndarray:
