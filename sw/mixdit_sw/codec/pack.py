@@ -27,7 +27,7 @@ def pack(blocks: Blocks, fmt: BlockFormat) -> np.ndarray:
     MixditError
         When a code, a micro-exponent or a NaN block is not one that the format stores.
     """
-    _check_blocks(blocks, fmt)
+    check_blocks(blocks, fmt)
     sign = (blocks.codes < 0).astype(np.uint16)
     elements = sign << fmt.magnitude_bits | np.abs(blocks.codes).astype(np.uint16)
     bits = (elements[..., None] >> np.arange(1 + fmt.magnitude_bits, dtype=np.uint16)) & 1
@@ -76,12 +76,18 @@ def unpack(stored: np.ndarray, fmt: BlockFormat) -> Blocks:
         exponents=stored[..., 0].copy(),
         micro_exponents=np.unpackbits(stored[..., 1:2], axis=-1, bitorder="little"),
     )
-    _check_blocks(blocks, fmt)
+    check_blocks(blocks, fmt)
     return blocks
 
 
-def _check_blocks(blocks: Blocks, fmt: BlockFormat) -> None:
-    """Check that the format has a place for every number of `blocks`."""
+def check_blocks(blocks: Blocks, fmt: BlockFormat) -> None:
+    """Check that the format has a place for every number of `blocks`.
+
+    Raises
+    ------
+    MixditError
+        When it has not.
+    """
     shape = blocks.exponents.shape
     pairs = LANES // PAIR
     if blocks.codes.shape != (*shape, LANES) or blocks.micro_exponents.shape != (*shape, pairs):
@@ -89,12 +95,7 @@ def _check_blocks(blocks: Blocks, fmt: BlockFormat) -> None:
             f"Blocks must have {LANES} codes and {pairs} micro-exponents each, not shapes "
             f"{blocks.codes.shape} and {blocks.micro_exponents.shape} for {shape} exponents"
         )
-    if (
-        not -fmt.max_code
-        <= blocks.codes.min(initial=0)
-        <= blocks.codes.max(initial=0)
-        <= fmt.max_code
-    ):
+    if blocks.codes.min(initial=0) < -fmt.max_code or blocks.codes.max(initial=0) > fmt.max_code:
         raise MixditError(
             f"Codes of {fmt.name} must be -{fmt.max_code}..{fmt.max_code}, "
             f"not {blocks.codes.min()}..{blocks.codes.max()}"
