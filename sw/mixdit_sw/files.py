@@ -36,7 +36,8 @@ def load_npy(path: Path) -> np.ndarray:
         When the file is missing or damaged, or is no .npy file.
     """
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array = np.load(file, allow_pickle=False)
     except OSError as error:
         raise MixditError(f"Cannot read {path}: {error.strerror or 'not a .npy file'}") from error
     except Exception as error:  # whatever NumPy's parsers raise: zip, tokens, memory

