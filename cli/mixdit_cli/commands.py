@@ -13,6 +13,7 @@ from mixdit_hw import generate as hw_generate
 from mixdit_hw.config import PRESETS, ArrayConfig, get_preset
 from mixdit_sim import gemm as sim_gemm
 from mixdit_sim.simulator import SimulationError as SimulationError
+from mixdit_sw import quantize_file
 from mixdit_sw.errors import MixditError
 from mixdit_sw.files import load_matrix, save_npy, write_atomically
 
@@ -48,8 +49,6 @@ def quantize(
     json_file: Json = None,
 ) -> None:
     """Quantize a tensor along its last axis, or turn one back."""
-    from mixdit_sw import quantize_file
-
     with show.working("Dequantizing" if dequantize else "Quantizing"):
         if dequantize:
             report = quantize_file.dequantize_npz(source, out)
