@@ -1,1 +1,1 @@
-"""Formats, codec, golden model, quantization and models of mixdit. Knows nothing of the hardware."""
+"""Formats, codec, golden model, quantization and models of mixdit. Knows nothing of hardware."""

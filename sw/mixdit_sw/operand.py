@@ -161,7 +161,7 @@ def quantize_operand(
     codes = np.zeros(grouped.shape, np.int16)
     exponents = np.zeros(grouped.shape[:2], np.uint8)
     micro_exponents = np.zeros((*grouped.shape[:2], LANES // PAIR), np.uint8)
-    for chosen, block_format in ((is_high, MX9), (~is_high, fmt)):
+    for chosen, block_format in ((is_high, MX9), (np.logical_not(is_high), fmt)):
         if chosen.any():
             part = encode(grouped[:, chosen].reshape(rows, -1), block_format)
             codes[:, chosen] = part.codes
