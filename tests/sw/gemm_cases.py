@@ -62,6 +62,32 @@ def nearly_normal(rng: np.random.Generator) -> Case:
     return both(a, b)
 
 
+def creeping(rng: np.random.Generator) -> Case:
+    """Blocks below 2**-126 that only together exceed it."""
+    a = np.zeros((2, 16 * 9), np.float32)
+    a[:, ::16] = 2.0**-64
+    a[1] *= -1.5
+    return both(a, a.copy())
+
+
+def tiny_operand(rng: np.random.Generator) -> Case:
+    """A's lanes are below the least float32, products are not."""
+    a = scaled(rng, 3, [-126, -125, -122, -120, -126])
+    return both(a, scaled(rng, 2, [30, 31, 31, 30, 32]))
+
+
+def edge_of_room(rng: np.random.Generator) -> Case:
+    """Minus a power of two has room where plus has not; what that did to block 1 is the result."""
+    a, b = np.zeros((4, 96), np.float32), np.zeros((2, 96), np.float32)
+    for row, p in enumerate((35, 36, 37, 39)):
+        a[row, 0] = 2.0 ** (p - 18)
+        a[row, 16] = 3.0
+        a[row, 32:] = -(2.0 ** (p - 21))
+    b[:, 0], b[:, 16], b[:, 32:] = 2.0**18, 16.0, 2.0**15
+    b[1] *= -1
+    return both(a, b)
+
+
 def exponent_extremes(rng: np.random.Generator) -> Case:
     """Stored exponents 1 and 254, and blocks of subnormals, which are zero."""
     a = scaled(rng, 4, [-126, 126, -126, 126, -130, 0])
@@ -146,6 +172,9 @@ CASES: dict[str, Callable[[np.random.Generator], Case]] = {
         nearly_overflow,
         underflow,
         nearly_normal,
+        creeping,
+        tiny_operand,
+        edge_of_room,
         exponent_extremes,
         cancellation,
         zero_dots,

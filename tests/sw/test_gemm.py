@@ -57,6 +57,17 @@ def test_fast_is_the_reference(spread, name):
         assert np.array_equal(words(fast.golden_gemm(*case, kind)), expected)
 
 
+@pytest.mark.parametrize("name", ["fp32", "aligned37", "aligned40"])
+@pytest.mark.parametrize("k", [256, 1152, 4608])
+def test_fast_is_the_reference_on_plain_data(k, name):
+    """Long sums of N(0, 1) in MX9: just past what a single float32 product would get right."""
+    rng = np.random.default_rng(k)
+    case = gemm_cases.both(gemm_cases.normal(rng, 6, k), gemm_cases.normal(rng, 7, k))
+    kind = parse_kind(name)
+    expected = words(reference.golden_gemm(*case, kind))
+    assert np.array_equal(words(fast.golden_gemm(*case, kind)), expected)
+
+
 def test_cases_reach_what_they_are_for():
     """The corners are in the results, so that the comparisons above mean something."""
 
@@ -75,6 +86,9 @@ def test_cases_reach_what_they_are_for():
     assert (near[:, 1] == near[:, 0] | 1 << 31).all()
     for name in ("fp32", "aligned37"):
         assert result("nearly_normal", name)[:, 0].tolist() == [0, 0, 1 << 23, 1 << 23, 1 << 23]
+    assert not result("creeping", "fp32").any() and result("creeping", "aligned37").all()
+    edge = result("edge_of_room", "aligned37") & 0x7FFFFFFF
+    assert (edge[:, 0] != edge[:, 1]).any()
     assert (result("rising", "fp32") != result("rising", "aligned29x4")).any()
     assert (result("falling", "fp32") != result("falling", "aligned37")).any()
 

@@ -32,6 +32,8 @@ def test_selection_takes_the_largest_and_the_lower_index_of_ties():
     assert select_high_channels(x, 3).tolist() == [1, 2, 3]
     assert select_high_channels(x, 0).tolist() == []
     assert select_high_channels(x, 6).tolist() == list(range(6))
+    many = np.tile(ranked(2, 1), 500)
+    assert select_high_channels(many, 300).tolist() == list(range(0, 600, 2))
 
 
 def test_nan_counts_as_largest():

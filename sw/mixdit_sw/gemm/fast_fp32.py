@@ -32,30 +32,22 @@ def _native_tile(a: Side, b: Side) -> torch.Tensor:
 
 
 def _wide_tile(a: Side, b: Side) -> torch.Tensor:
-    """Sum for every exponent: FP32 values in float64, rounded to odd and then to 24 bits."""
+    """Sum for every exponent: FP32 values in float64, rounded to 24 bits after each addition.
+
+    Rounding to 53 bits before that to 24 changes nothing, since both addends have at most 24 bits:
+    a sum that 53 bits cannot hold is one of them and much less than half of its last bit.
+    """
     value = torch.zeros(a.rows, b.rows, dtype=torch.float64, device=a.device)
     for k in range(a.n_blocks):
         dot = a.block(torch.float64, k) @ b.block_transposed(torch.float64, k)
-        rounded = _round_bits(_add_to_odd(value, dot), FLOAT32_BITS)
+        rounded = _round_bits(value + dot, FLOAT32_BITS)
         rounded = torch.where(rounded.abs() >= _HUGE, rounded * math.inf, rounded)
-        rounded = torch.where(rounded.abs() < _TINY, 0.0, rounded)
-        value = torch.where(value.isinf(), value, rounded)
+        value = torch.where(rounded.abs() < _TINY, 0.0, rounded)
     return value.to(torch.float32)
 
 
-def _add_to_odd(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Return x + y in float64: truncated, its last bit 1 if that lost anything."""
-    total = x + y
-    part = total - x
-    error = (x - (total - part)) + (y - part)
-    bits = total.view(torch.int64)
-    away = (error > 0) == (total > 0)
-    moved = torch.where(away, bits, bits - 1) | 1
-    return torch.where(error == 0, bits, moved).view(torch.float64)
-
-
 def _round_bits(x: torch.Tensor, significant: int) -> torch.Tensor:
-    """Return float64 x rounded to nearest even at `significant` bits."""
+    """Return float64 x rounded to nearest even at `significant` bits; infinities stay."""
     drop = 53 - significant
     bits = x.view(torch.int64)
     odd = (bits >> drop) & 1
