@@ -155,7 +155,7 @@ def quantize_operand(
         raise MixditError(f"Order must hold each of the channels 0..{channels - 1} once")
     padding = -channels % LANES
     channel_high = np.isin(order, [] if high is None else high)
-    is_high: np.ndarray = np.pad(channel_high, (0, padding)).reshape(-1, LANES).any(axis=1)
+    is_high = np.logical_or.reduce(np.pad(channel_high, (0, padding)).reshape(-1, LANES), axis=1)
     grouped = np.pad(x[:, order], [(0, 0), (0, padding)]).reshape(rows, -1, LANES)
 
     codes = np.zeros(grouped.shape, np.int16)
