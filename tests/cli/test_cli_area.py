@@ -36,6 +36,7 @@ def test_units_of_an_array_add_up(report):
     found = report("area", "--preset", "tiny")
     *units, total = found["units"]
     assert sum(u["ge"] * u["instances"] for u in units) == pytest.approx(total["ge"], rel=1e-12)
+    assert sum(u["cells"] * u["instances"] for u in units) == total["cells"]
     assert total["macs_per_cycle"] == 64
 
 

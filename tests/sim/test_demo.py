@@ -83,6 +83,14 @@ def test_high_channels_are_the_largest(layers):
     assert largest[quantized.order[:16]].min() >= largest[quantized.order[16:]].max()
 
 
+def test_high_heads_have_the_largest_scores(layers):
+    parts = next(layer.parts for layer in layers if layer.name == "qk")
+    for sample in np.array(range(len(parts))).reshape(4, -1):
+        scores = [np.abs(parts[i].a @ parts[i].b.T).max() for i in sample]
+        high = [parts[i].quantized[0].formats[0] is MX9 for i in sample]
+        assert int(np.argmax(scores)) == high.index(True)
+
+
 @needs_icarus
 def test_report_json_and_picture(few, tmp_path):
     told = []
