@@ -1,6 +1,7 @@
 """Fake quantization: decode(encode(x)), bit for bit, without the blocks in between.
 
-It works on chunks that stay in cache, in a few passes without divisions or integer codes. With
+Large tensors on the CPU go to a compiled loop, where there is a compiler; others in chunks that
+stay in cache through a few passes of torch. Both work without divisions or integer codes. With
 s the step of a pair and L = (2**m - 1) * s the largest value of its elements:
 
 * L is a float32 of exponent E - tau whose fraction starts with m - 1 ones;
@@ -8,17 +9,19 @@ s the step of a pair and L = (2**m - 1) * s the largest value of its elements:
   of s, ties to even;
 * only +-2**m * s can then exceed L, and clamping makes it +-L.
 
-This is exact as long as no exponent is near an end of float32's range. Chunks that hold such a
-block, NaN and Inf included, are encoded and decoded.
+This is exact as long as no exponent is near an end of float32's range. Blocks of other exponents,
+NaN and Inf included, are encoded and decoded; the passes do so with the whole chunk.
 """
 
 import torch
 
+from mixdit_sw import native
 from mixdit_sw.codec.fast import check_tensor, decode, encode
+from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import LANES, PAIR, BlockFormat
 
 _CHUNK = {"cpu": 1 << 15, "cuda": 1 << 22}
-_COMPILED_CHUNK = 1 << 22
+_WORTH_COMPILING = 1 << 20
 _PAIRS = LANES // PAIR
 _FRACTION_BITS = 23
 _EVERY_BYTE = 0x0101010101010101
@@ -29,7 +32,9 @@ _LOWEST, _HIGHEST = 9, 230
 
 
 @torch.no_grad()
-def fake_quantize(x: torch.Tensor, fmt: BlockFormat, *, compiled: bool = False) -> torch.Tensor:
+def fake_quantize(
+    x: torch.Tensor, fmt: BlockFormat, *, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """Return the values that x has in a format.
 
     Parameters
@@ -38,38 +43,50 @@ def fake_quantize(x: torch.Tensor, fmt: BlockFormat, *, compiled: bool = False) 
         Quantized along the last axis, as if padded with zeros to whole blocks.
     fmt : BlockFormat
         Format.
-    compiled : bool
-        Let torch.compile make one pass of it: faster, after half a minute of compiling. The bits
-        are the same.
+    out : float32 (..., K), optional
+        Contiguous tensor for the result, which may be x; a new one by default.
 
     Returns
     -------
     float32 (..., K)
-        New tensor, contiguous. Beyond it, memory for some chunks is used.
+        The result. Beyond it, memory for a chunk is used.
 
     Raises
     ------
     MixditError
-        When x is not float32, or has no elements along its last axis.
+        When x is not float32, has no elements along its last axis, or does not match `out`.
     """
     check_tensor(x)
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    rows, out_rows = x.reshape(-1, x.shape[-1]), out.view(-1, x.shape[-1])
-    padding = -x.shape[-1] % LANES
-    size = _COMPILED_CHUNK if compiled else _CHUNK.get(x.device.type, _CHUNK["cpu"])
-    if padding:
-        size = max(size // (x.shape[-1] + padding), 1) * (x.shape[-1] + padding)
-    chunk = _round_trip if compiled else _Passes(size, x.device)
-    if not padding:
-        for source, result in zip(rows.view(-1).split(size), out.view(-1).split(size), strict=True):
-            chunk(source, result, fmt)
-        return out
-    count = size // (x.shape[-1] + padding)
-    for source, result in zip(rows.split(count), out_rows.split(count), strict=True):
-        padded = torch.nn.functional.pad(source, (0, padding)).view(-1)
-        chunk(padded, padded, fmt)
-        result.copy_(padded.view(len(source), -1)[:, : x.shape[-1]])
+    if out is None:
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    if out.shape != x.shape or out.dtype != x.dtype or not out.is_contiguous():
+        raise MixditError(
+            f"Result must be contiguous float32 of shape {tuple(x.shape)}, "
+            f"not {str(out.dtype).removeprefix('torch.')} of shape {tuple(out.shape)}"
+        )
+    rows, out_rows = (t.reshape(-1, t.shape[-1]) for t in (x.contiguous(), out))
+    if x.shape[-1] % LANES == 0:
+        rows, out_rows = rows.view(-1, LANES), out_rows.view(-1, LANES)
+    if x.device.type == "cpu" and x.numel() >= _WORTH_COMPILING and native.is_available():
+        native.fake_quantize(rows, out_rows, fmt.magnitude_bits)
+    else:
+        _in_chunks(rows, out_rows, fmt)
     return out
+
+
+def _in_chunks(rows: torch.Tensor, out: torch.Tensor, fmt: BlockFormat) -> None:
+    """Quantize rows (n, K) into `out`, some rows at a time."""
+    padding = -rows.shape[1] % LANES
+    width = rows.shape[1] + padding
+    count = max(_CHUNK.get(rows.device.type, _CHUNK["cpu"]) // width, 1)
+    passes = _Passes(count * width, rows.device)
+    for source, result in zip(rows.split(count), out.split(count), strict=True):
+        if padding:
+            padded = torch.nn.functional.pad(source, (0, padding)).view(-1)
+            passes(padded, padded, fmt)
+            result.copy_(padded.view(-1, width)[:, : rows.shape[1]])
+        else:
+            passes(source.view(-1), result.view(-1), fmt)
 
 
 class _Passes:

@@ -1,0 +1,114 @@
+// Inner loops of the fast codec and of the fast golden GEMM, compiled on first use if there is a
+// C++ compiler (mixdit_sw.native). The torch forms beside their callers compute the same bits.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+namespace {
+
+constexpr int kLanes = 16;
+
+float float_of(uint32_t bits) {
+    float x;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+double double_of(int64_t bits) {
+    double x;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+int64_t bits_of(double x) {
+    int64_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+// One element at any exponent; `field` is E - tau.
+float quantize_element(float x, uint32_t own_field, int field, int magnitude_bits) {
+    const double step = std::ldexp(1.0, field - 127 - (magnitude_bits - 1));
+    const double limit = (1 << magnitude_bits) - 1;
+    const double code = own_field == 0 ? 0.0 : std::nearbyint(x / step);
+    return static_cast<float>(std::min(std::max(code, -limit), limit) * step + 0.0);
+}
+
+// decode(encode(x)) of one block; see mixdit_sw/codec/fake.py.
+void quantize_block(const float* x, float* out, int magnitude_bits) {
+    uint32_t fields[kLanes], pairs[kLanes];
+    std::memcpy(fields, x, sizeof fields);
+    uint32_t exponent = 0;
+    for (int i = 0; i < kLanes; i++) {
+        fields[i] = (fields[i] >> 23) & 0xFF;
+        exponent = std::max(exponent, fields[i]);
+    }
+    if (exponent == 0 || exponent == 255) {
+        std::fill(out, out + kLanes, exponent ? float_of(0x7FC00000) : 0.0f);
+        return;
+    }
+    for (int i = 0; i < kLanes; i++)
+        pairs[i] = std::max(std::max(fields[i], fields[i ^ 1]), exponent - 1);
+    if (exponent < 9 || exponent > 230) {
+        for (int i = 0; i < kLanes; i++)
+            out[i] = quantize_element(x[i], fields[i], static_cast<int>(pairs[i]), magnitude_bits);
+        return;
+    }
+    const uint32_t ones = (1u << 23) - (1u << (24 - magnitude_bits));
+    const float up = static_cast<float>(1 << (24 - magnitude_bits));
+    for (int i = 0; i < kLanes; i++) {
+        const float largest = float_of(pairs[i] << 23 | ones);
+        const float magic = largest * up;
+        const float rounded = (x[i] + magic) - magic;
+        const float capped = rounded > largest ? largest : rounded;
+        out[i] = capped < -largest ? -largest : capped;
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// Rows of k elements; the last block of a row counts as padded with zeros.
+void fake_quantize(const float* x, float* out, int64_t rows, int64_t k, int64_t magnitude_bits) {
+    const int64_t whole = k / kLanes * kLanes;
+    for (int64_t row = 0; row < rows; row++, x += k, out += k) {
+        for (int64_t i = 0; i < whole; i += kLanes)
+            quantize_block(x + i, out + i, static_cast<int>(magnitude_bits));
+        if (whole < k) {
+            float tail[kLanes] = {};
+            std::copy(x + whole, x + k, tail);
+            quantize_block(tail, tail, static_cast<int>(magnitude_bits));
+            std::copy(tail, tail + (k - whole), out + whole);
+        }
+    }
+}
+
+// One step of kind `aligned` on a tile; see mixdit_sw/gemm/fast_aligned.py. Row and column hold
+// exponents in the exponent field of a double, A's raised, so that the sum with `bias` is 2**y.
+void aligned_step(double* value, const double* dot, const int64_t* row, const int64_t* column,
+                  int64_t rows, int64_t columns, int64_t significand_bits, int64_t step_bits) {
+    const int64_t mask = -step_bits * (int64_t{1} << 52);
+    const int64_t bias = (1023 - step_bits) * (int64_t{1} << 52);
+    const double to_room = std::ldexp(1.0, static_cast<int>(step_bits + 2 - significand_bits));
+    const double below_one = -(1.0 - 0x1p-53);
+    for (int64_t i = 0; i < rows; i++) {
+        double* v = value + i * columns;
+        const double* d = dot + i * columns;
+        const int64_t own = row[i] + bias;
+        for (int64_t j = 0; j < columns; j++) {
+            const double old = v[j];
+            const int64_t block = (own + column[j]) & mask;
+            const int64_t room = bits_of((old > 0 ? old : old * below_one) * to_room) & mask;
+            const int64_t unit = room > block ? room : block;
+            const double inverse = double_of((int64_t{2046} << 52) - unit);
+            const double kept = std::floor((old + 0.5 * double_of(block)) * inverse);
+            const double added = std::floor(d[j] * inverse + 0.5);
+            v[j] = d[j] == 0 ? old : (kept + added) * double_of(unit);
+        }
+    }
+}
+}

@@ -1,0 +1,118 @@
+"""Compiled inner loops (native.cpp): used where they are worth a compiler run and there is one.
+
+They are built with the machine's C++ compiler, named by CXX or c++, g++ or clang++, in a temporary
+folder, at most once in a process and in about a second. Without a compiler their callers compute
+the same bits in torch.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import torch
+
+_SOURCE = Path(__file__).with_name("native.cpp")
+_COMPILERS = ("c++", "g++", "clang++")
+_FLAGS = (
+    "-std=c++17 -O3 -march=native -shared -fPIC",
+    "-ffp-contract=off",  # a fused multiply-add would round once where torch rounds twice
+    "-fno-math-errno -fno-trapping-math",  # floor and selection become vector instructions
+)
+_TIMEOUT_S = 120
+
+_COUNT = ctypes.c_int64
+_POINTER = ctypes.c_void_p
+_SIGNATURES = {
+    "fake_quantize": (_POINTER, _POINTER, _COUNT, _COUNT, _COUNT),
+    "aligned_step": (_POINTER, _POINTER, _POINTER, _POINTER, _COUNT, _COUNT, _COUNT, _COUNT),
+}
+
+
+@cache
+def is_available() -> bool:
+    """Return whether the loops can be used, after building them."""
+    return _library() is not None
+
+
+def fake_quantize(x: torch.Tensor, out: torch.Tensor, magnitude_bits: int) -> None:
+    """Set `out` to the values of x in a format; both float32 (rows, K), contiguous, on the CPU."""
+    loop = _loop("fake_quantize")
+    pointers = (x.data_ptr(), out.data_ptr())
+    stride = x.shape[1] * x.element_size()
+
+    def run(start: int, stop: int) -> None:
+        moved = (pointer + start * stride for pointer in pointers)
+        loop(*moved, stop - start, x.shape[1], magnitude_bits)
+
+    _split(x.shape[0], run)
+
+
+def aligned_step(
+    value: torch.Tensor,
+    dot: torch.Tensor,
+    row_fields: torch.Tensor,
+    column_fields: torch.Tensor,
+    significand_bits: int,
+    step_bits: int,
+) -> None:
+    """Apply a step of kind `aligned` to a tile.
+
+    Parameters
+    ----------
+    value, dot : float64 (rows, columns), contiguous, on the CPU
+        State, changed in place, and D.
+    row_fields, column_fields : int64 (rows,), (columns,)
+        Exponents of A's and B's blocks, in the exponent field of a double, A's raised by one.
+    significand_bits, step_bits : int
+        Parameters f and q of the kind.
+    """
+    tensors = (value, dot, row_fields, column_fields)
+    _loop("aligned_step")(
+        *(tensor.data_ptr() for tensor in tensors), *value.shape, significand_bits, step_bits
+    )
+
+
+def _split(count: int, run: Callable[[int, int], None]) -> None:
+    """Call run(start, stop) for parts of range(count), one for each of torch's threads."""
+    threads = min(torch.get_num_threads(), count)
+    bounds = [count * n // threads for n in range(threads + 1)]
+    if threads == 1:
+        run(0, count)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(run, *part) for part in zip(bounds, bounds[1:], strict=False)]:
+            done.result()
+
+
+def _loop(name: str) -> Callable[..., None]:
+    library = _library()
+    if library is None:
+        raise RuntimeError("There is no C++ compiler: ask is_available first")
+    return getattr(library, name)
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    """Build and load the loops; None if that does not work here."""
+    named = os.environ.get("CXX")
+    compiler = next(filter(None, map(shutil.which, [named] if named else _COMPILERS)), None)
+    if compiler is None:
+        return None
+    with tempfile.TemporaryDirectory(prefix="mixdit-") as folder:
+        built = Path(folder) / "native.so"
+        command = [compiler, *" ".join(_FLAGS).split(), str(_SOURCE), "-o", str(built)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=_TIMEOUT_S)
+            library = ctypes.CDLL(str(built))
+        except (OSError, subprocess.SubprocessError):
+            return None
+    for name, arguments in _SIGNATURES.items():
+        getattr(library, name).argtypes = arguments
+        getattr(library, name).restype = None
+    return library
