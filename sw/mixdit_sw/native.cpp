@@ -87,12 +87,12 @@ void fake_quantize(const float* x, float* out, int64_t rows, int64_t k, int64_t 
     }
 }
 
-// One step of kind `aligned` on a tile; see mixdit_sw/gemm/fast_aligned.py. Row and column hold
-// exponents in the exponent field of a double, A's raised, so that the sum with `bias` is 2**y.
+// One step of kind `aligned` on a tile; see mixdit_sw/gemm/fast_aligned.py. `row` and `column` are
+// the bits of the doubles 2**exponent, A's exponents raised by one.
 void aligned_step(double* value, const double* dot, const int64_t* row, const int64_t* column,
                   int64_t rows, int64_t columns, int64_t significand_bits, int64_t step_bits) {
     const int64_t mask = -step_bits * (int64_t{1} << 52);
-    const int64_t bias = (1023 - step_bits) * (int64_t{1} << 52);
+    const int64_t bias = -(1023 + step_bits) * (int64_t{1} << 52);
     const double to_room = std::ldexp(1.0, static_cast<int>(step_bits + 2 - significand_bits));
     const double below_one = -(1.0 - 0x1p-53);
     for (int64_t i = 0; i < rows; i++) {

@@ -56,8 +56,8 @@ def fake_quantize(x: torch.Tensor, out: torch.Tensor, magnitude_bits: int) -> No
 def aligned_step(
     value: torch.Tensor,
     dot: torch.Tensor,
-    row_fields: torch.Tensor,
-    column_fields: torch.Tensor,
+    row_powers: torch.Tensor,
+    column_powers: torch.Tensor,
     significand_bits: int,
     step_bits: int,
 ) -> None:
@@ -67,12 +67,12 @@ def aligned_step(
     ----------
     value, dot : float64 (rows, columns), contiguous, on the CPU
         State, changed in place, and D.
-    row_fields, column_fields : int64 (rows,), (columns,)
-        Exponents of A's and B's blocks, in the exponent field of a double, A's raised by one.
+    row_powers, column_powers : float64 (rows,), (columns,), contiguous
+        2**exponent of A's and B's blocks, A's exponents raised by one.
     significand_bits, step_bits : int
         Parameters f and q of the kind.
     """
-    tensors = (value, dot, row_fields, column_fields)
+    tensors = (value, dot, row_powers, column_powers)
     _loop("aligned_step")(
         *(tensor.data_ptr() for tensor in tensors), *value.shape, significand_bits, step_bits
     )

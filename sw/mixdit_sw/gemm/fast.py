@@ -27,6 +27,9 @@ _CPU_TILE_BYTES = 1 << 18
 _GPU_TILE_BYTES = 1 << 27
 _PANEL_LANES = 1 << 20
 
+_WORTH_COMPILING = 1 << 24
+"""Blocks to multiply above which a second for a compiled loop may pay."""
+
 
 @dataclass(frozen=True)
 class TorchOperand:
@@ -111,13 +114,14 @@ def multiply(a: TorchOperand, b: TorchOperand, kind: Kind) -> torch.Tensor:
     result = torch.empty(a.lanes.shape[0], b.lanes.shape[0], dtype=torch.float32, device=device)
     step = _tile_rows(device, kind)
     raised = RAISED if isinstance(kind, Aligned) else 0
+    is_large = device.type == "cpu" and result.numel() * a.lanes.shape[1] >= _WORTH_COMPILING
     with _ieee_matmul():
         for panel in _ranges(a.lanes.shape[0], _panel_rows(a.lanes)):
             rows = [(r, _side(a, r, raised)) for r in _split(panel, step)]
             for cols in _split(slice(0, b.lanes.shape[0]), step):
                 side_b = _side(b, cols, 0)
                 for r, side_a in rows:
-                    result[r, cols] = _tile(side_a, side_b, kind)
+                    result[r, cols] = _tile(side_a, side_b, kind, is_large)
     result[a.is_nan] = math.nan
     result[:, b.is_nan] = math.nan
     return result
@@ -150,9 +154,11 @@ def _ranges(count: int, step: int) -> Iterator[slice]:
         yield slice(start, min(start + step, count))
 
 
-def _tile(a: Side, b: Side, kind: Kind) -> torch.Tensor:
+def _tile(a: Side, b: Side, kind: Kind, is_large: bool) -> torch.Tensor:
     """Return a tile of the result, NaN blocks aside."""
-    return AlignedTile(kind, a, b).result() if isinstance(kind, Aligned) else fp32_tile(a, b)
+    if isinstance(kind, Aligned):
+        return AlignedTile(kind, a, b, is_large).result()
+    return fp32_tile(a, b)
 
 
 @contextmanager

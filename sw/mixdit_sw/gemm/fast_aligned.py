@@ -7,13 +7,16 @@ v = s * 2**(q X) is the whole state. With u = 2**(q max(W, Y)) the rule reads
 
 where W > Y the addend is too small to matter to v, which is floored, else it is half of u. All of
 it is exact in float64. Most steps need none of it, because no output of the tile can lose a bit:
-runs of such K-blocks are one matrix product.
+runs of such K-blocks are one matrix product. The others are, in large products on the CPU, one
+pass of a compiled loop, where there is a compiler, else some passes of torch.
 """
 
 import math
+from functools import cached_property
 
 import torch
 
+from mixdit_sw import native
 from mixdit_sw.gemm.kinds import Aligned
 from mixdit_sw.gemm.sides import FLOAT32_BITS, NO_BLOCK, Side, is_native
 
@@ -34,18 +37,19 @@ class AlignedTile:
         Accumulator.
     a, b : Side
         Sides of the tile; A's exponents are `RAISED`.
+    is_worth_compiling : bool
+        The matrix product is large, and on the CPU.
     """
 
-    def __init__(self, kind: Aligned, a: Side, b: Side) -> None:
+    def __init__(self, kind: Aligned, a: Side, b: Side, is_worth_compiling: bool = False) -> None:
         self._kind, self._a, self._b = kind, a, b
+        self._is_worth_compiling = is_worth_compiling
         self._low, self._high = (a.low + b.low).tolist(), (a.high + b.high).tolist()
         self._norm = (a.norm * b.norm).tolist()
         self._block_norm = (a.block_norm * b.block_norm).tolist()
         shape = (a.rows, b.rows)
         self._value = torch.zeros(shape, dtype=torch.float64, device=a.device)
-        self._dot, self._next, self._unit, self._window = (
-            torch.empty_like(self._value) for _ in range(4)
-        )
+        self._dot = torch.empty_like(self._value)
         # Every v is a multiple of 2**_grid, and at most _bound in magnitude.
         self._grid = NO_BLOCK
         self._bound = 0.0
@@ -129,27 +133,37 @@ class AlignedTile:
             self._b.block_transposed(torch.float64, k),
             out=self._dot,
         )
-        self._add_rounded(k, has_room)
+        if self._is_worth_compiling and native.is_available():
+            powers = (self._a.powers[k], self._b.powers[k])
+            f, q = self._kind.significand_bits, self._kind.step_bits
+            native.aligned_step(self._value, self._dot, *powers, f, q)
+        else:
+            self._add_rounded(k, has_room)
         self._error += 2.0 * coarsest
         self._count_in(k)
         self._bound += 2.0 * coarsest
 
     def _add_rounded(self, k: int, has_room: bool) -> None:
         """Apply the rule to each output; `has_room` says that W <= Y for all of them."""
-        value, dot, moved, unit = self._value, self._dot, self._next, self._unit
+        value, dot = self._value, self._dot
+        moved, unit, window = self._scratch
         self._set_block_unit(unit, k)
         torch.add(value, unit, alpha=0.5, out=moved)
         untouched = dot == 0
         if has_room:
             moved.div_(unit).floor_().mul_(unit).add_(dot)
         else:
-            self._set_room_unit(self._window)
-            torch.maximum(unit, self._window, out=unit)
-            reciprocal = torch.reciprocal(unit, out=self._window)
+            self._set_room_unit(window)
+            torch.maximum(unit, window, out=unit)
+            reciprocal = torch.reciprocal(unit, out=window)
             moved.mul_(reciprocal).floor_()
             dot.mul_(reciprocal).add_(0.5).floor_()
             moved.add_(dot).mul_(unit)
         torch.where(untouched, value, moved, out=value)
+
+    @cached_property
+    def _scratch(self) -> list[torch.Tensor]:
+        return [torch.empty_like(self._value) for _ in range(3)]
 
     def _set_block_unit(self, out: torch.Tensor, k: int) -> None:
         """Set `out` to 2**(q Y) of each output."""
