@@ -52,6 +52,8 @@ DATA = {
     "any bits": lambda rng, shape: rng.integers(0, 1 << 32, shape, dtype=np.uint32),
     "near": lambda rng, shape: fields_between(rng, shape, 110, 135),
     "tiny": lambda rng, shape: fields_between(rng, shape, 0, 14),
+    "at the upper end of the passes": lambda rng, shape: fields_between(rng, shape, 222, 230),
+    "beyond it": lambda rng, shape: fields_between(rng, shape, 226, 240),
     "huge": lambda rng, shape: fields_between(rng, shape, 215, 254),
     "huge and NaN": lambda rng, shape: fields_between(rng, shape, 236, 255),
     "ties": ties,
