@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m mixdit_sw.models.evaluate", description=__doc__
     )
-    parser.add_argument("--count", type=int, default=1000, help="images to sample and classify")
+    parser.add_argument("--count", type=int, default=500, help="images to sample and classify")
     parser.add_argument("--steps", type=int, default=defaults.steps, help="denoising steps")
     parser.add_argument("--cfg", type=float, default=defaults.cfg_scale, help="guidance scale")
     parser.add_argument("--seed", type=int, default=defaults.seed)
