@@ -1,6 +1,6 @@
 """Compare the QSNR of accumulator kinds against a float64 GEMM of the original tensors.
 
-Run `python bench/accumulators.py`; it prints the table of docs/numerics.md. Each cell is the least
+Run `python -m bench accumulators`; it prints the table of docs/numerics.md. Each cell is the least
 difference to `fp32`, in dB, over three pairs of formats: below zero is worse than `fp32`.
 """
 
