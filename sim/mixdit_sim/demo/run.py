@@ -71,7 +71,9 @@ def run_demo(
         reports.append(_report(layer, mine, config, kind))
     progress("Measuring area")
     target = _library()
-    report = DemoReport(gemms=reports, area=report_area(config, target=target, progress=progress))
+    report = DemoReport(
+        gemms=reports, area=report_area(config, target=target, recipe="sized", progress=progress)
+    )
     text = json.dumps(report.to_dict(), indent=2) + "\n"
     write_atomically(out / "demo.json", lambda partial: partial.write_text(text))
     draw_demo(layers, report, out / "demo.png")
@@ -111,8 +113,8 @@ def _qsnr(parts: list[Part], products: list[np.ndarray]) -> float | None:
 
 
 def _library() -> str:
-    """Return the cell library that published areas are compared in, or generic gates without it."""
+    """Return a cell library with delays if it is installed, else generic gates."""
     try:
-        return find_target("osu035").name
+        return find_target("osu018").name
     except MixditError:
         return "generic"
