@@ -58,6 +58,11 @@ class QuantizedOperand:
         """Number of NaN blocks."""
         return int((self.exponents == NAN_EXPONENT).sum())
 
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the matrix as stored (docs/memory-order.md)."""
+        return self.rows * sum(fmt.block_bytes for fmt in self.formats)
+
     def blocks(self, k_block: slice | int = slice(None)) -> Blocks:
         """Return the blocks, or those of some K-blocks."""
         return Blocks(

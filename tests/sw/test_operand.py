@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixdit_sw.codec.pack import pack
 from mixdit_sw.codec.reference import decode
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import MX4, MX6, MX9
@@ -87,6 +88,13 @@ def test_operand_in_its_own_order():
     assert operand.nan_blocks == 0
     whole = decode(operand.blocks(), MX6, k=40)
     assert np.abs(whole - x).max() < 0.2
+
+
+def test_packed_bytes_are_those_of_the_packed_blocks():
+    a, _ = quantize_pair(matrix(5, 70), matrix(2, 70), MX4, MX6, a_high=np.array([3, 60]))
+    assert a.formats == (MX9, MX4, MX4, MX4, MX4)
+    packed = [pack(a.blocks(slice(k, k + 1)), fmt).size for k, fmt in enumerate(a.formats)]
+    assert a.packed_bytes == sum(packed) == 5 * (18 + 4 * 8)
 
 
 def test_blocks_of_one_k_block():
