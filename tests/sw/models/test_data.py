@@ -37,6 +37,7 @@ def test_missing_data_names_the_package(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [b"", b"no gzip", gzip.compress(b""), gzip.compress(b"\0\0\x08\x03\0\0"), b"\x1f\x8b\x08\0"],
+    ids=["empty", "text", "nothing", "header", "cut"],
 )
 def test_damaged_file_is_named(folder, content):
     (folder / "train-images-idx3-ubyte.gz").write_bytes(content)
