@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from mixdit_hw.pe import aligned, fp32
+from mixdit_hw.sharing import Shared
 from mixdit_sw.errors import MixditError
 from mixdit_sw.gemm.kinds import Aligned, Fp32, Kind
 
@@ -87,7 +88,8 @@ class Accumulator(wiring.Component):
 
     A block's slot is the output it belongs to; blocks of a slot are at least `loop_latency` cycles
     apart. One cycle after the last block of the last slot is in its accumulator, all accumulators
-    are copied to the drain registers, which otherwise shift: slot 0 leaves first.
+    are copied to the drain registers, which otherwise shift: slot 0 leaves first. Only control is
+    reset: what a reset leaves in an accumulator, `first` clears.
 
     Members
     -------
@@ -124,21 +126,22 @@ class Accumulator(wiring.Component):
         m = Module()
         config = self._config
         m.submodules.prepare = prepare = config.prepare()
-        m.submodules.step = step = config.step()
+        m.submodules.step = step = Shared(config.step())
         for name in ("block", "exponent", "nan", "valid", "first"):
             m.d.comb += getattr(prepare, name).eq(getattr(self, name))
         control = Signal(data.StructLayout({"slot": config.slot_shape, "last": 1, "valid": 1}))
         m.d.comb += control.eq(Cat(self.slot, self.last & self.valid, self.valid))
         if config.prepare_register:
             control = _delay(m, control, 1, "prepared_control")
-            prepared = Signal.like(prepare.prepared, name="prepared")
+            prepared = Signal.like(prepare.prepared, name="prepared", reset_less=True)
             m.d.sync += prepared.eq(prepare.prepared)
             m.d.comb += step.prepared.eq(prepared)
         else:
             m.d.comb += step.prepared.eq(prepare.prepared)
 
         layout = config.state_layout
-        accumulators = [Signal(layout, name=f"accumulator_{i}") for i in range(config.interleave)]
+        slots = range(config.interleave)
+        accumulators = [Signal(layout, name=f"accumulator_{i}", reset_less=True) for i in slots]
         written = _delay(m, control, config.loop_latency - 1, "written")
         state = accumulators[0]
         for i, accumulator in enumerate(accumulators):
@@ -151,7 +154,7 @@ class Accumulator(wiring.Component):
         m.d.comb += step.state.eq(state)
 
         copy = _delay(m, control, config.loop_latency, "copied").last
-        drains = [Signal(layout, name=f"drain_{i}") for i in range(config.interleave)]
+        drains = [Signal(layout, name=f"drain_{i}", reset_less=True) for i in slots]
         for i, drain in enumerate(drains):
             after = drains[i + 1] if i + 1 < len(drains) else self.drain_in
             m.d.sync += drain.eq(Mux(copy, accumulators[i], after))

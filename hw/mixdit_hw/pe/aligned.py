@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from mixdit_hw.pe.adder import add
 from mixdit_sw.gemm.kinds import Aligned
 
 
@@ -100,6 +101,7 @@ class AlignedStep(wiring.Component):
 
     def __init__(self, kind: Aligned, block_bits: int, exponent_bits: int) -> None:
         self._kind = kind
+        self.module_name = f"step_{kind}_d{block_bits}_e{exponent_bits}"
         super().__init__(
             {
                 "state": In(state_layout(kind, exponent_bits)),
@@ -135,7 +137,7 @@ class AlignedStep(wiring.Component):
         lowest = Signal.like(self.state.window, name="lowest")
         m.d.comb += [
             lowest.eq(self.state.window - _lift(fits)),
-            self.next.significand.eq(kept + added + (added_half | (kept_half & ~cut))),
+            self.next.significand.eq(add(m, kept, added, added_half | (kept_half & ~cut))),
             self.next.window.eq(Mux(drops[0], block.window, lowest)),
             self.next.nan.eq((self.state.nan & ~block.first) | block.nan),
         ]

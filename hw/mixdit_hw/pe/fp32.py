@@ -117,6 +117,7 @@ class Fp32Step(wiring.Component):
 
     def __init__(self, block_bits: int, exponent_bits: int, latency: int = 1) -> None:
         self._latency = latency
+        self.module_name = f"step_fp32_d{block_bits}_e{exponent_bits}_l{latency}"
         super().__init__(
             {
                 "state": In(STATE),
@@ -179,7 +180,7 @@ class Fp32Step(wiring.Component):
             parts.nan.eq(block.nan),
         ]
         if self._latency == 2:
-            cut = Signal.like(parts, name="cut")
+            cut = Signal.like(parts, name="cut", reset_less=True)
             m.d.sync += cut.eq(parts)
             parts = cut
         self._round(m, parts)

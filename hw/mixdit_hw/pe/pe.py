@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from mixdit_hw.packet import EXPONENT_BITS, PACKET
 from mixdit_hw.pe.accumulator import Accumulator, AccumulatorConfig
 from mixdit_hw.pe.dot import DOT_BITS, Dot
+from mixdit_hw.sharing import Shared
 from mixdit_sw.formats import DIGIT_BITS
 
 
@@ -69,7 +70,7 @@ class PE(wiring.Component):
         """Wire the stages."""
         m = Module()
         config = self._accumulator
-        m.submodules.dot = dot = Dot()
+        m.submodules.dot = dot = Shared(Dot())
         m.submodules.accumulator = accumulator = Accumulator(config)
         product = Signal(
             data.StructLayout(
@@ -78,10 +79,11 @@ class PE(wiring.Component):
                     "carry": 1,
                     "exponent": signed(EXPONENT_BITS + 1),
                     "nan": 1,
-                    "control": self.control.shape(),
                 }
-            )
+            ),
+            reset_less=True,
         )
+        passed = Signal.like(self.control, name="passed_control")
         m.d.comb += [dot.a.eq(self.a.lanes), dot.b.eq(self.b.lanes)]
         domain = m.d.sync if self._dot_register else m.d.comb
         domain += [
@@ -89,22 +91,22 @@ class PE(wiring.Component):
             product.carry.eq(dot.carry),
             product.exponent.eq(self.a.exponent + self.b.exponent),
             product.nan.eq(self.a.nan | self.b.nan),
-            product.control.eq(self.control),
+            passed.eq(self.control),
         ]
 
-        joined = Signal(signed(config.block_bits))
-        exponent = Signal.like(product.exponent)
-        nan = Signal()
+        joined = Signal(signed(config.block_bits), reset_less=True)
+        exponent = Signal.like(product.exponent, reset_less=True)
+        nan = Signal(reset_less=True)
         control = Signal.like(self.control, name="joined_control")
-        before = Signal.like(joined)
-        moved = Mux(product.control.shift, joined << DIGIT_BITS, joined)
+        before = Signal.like(joined, reset_less=False)
+        moved = Mux(passed.shift, joined << DIGIT_BITS, joined)
         if config.block_bits > DOT_BITS:
-            m.d.comb += before.eq(Mux(product.control.clear, 0, moved))
+            m.d.comb += before.eq(Mux(passed.clear, 0, moved))
         m.d.sync += [
             joined.eq(before + product.sum + product.carry),
             exponent.eq(product.exponent),
             nan.eq(product.nan),
-            control.eq(product.control),
+            control.eq(passed),
         ]
         m.d.comb += [
             accumulator.block.eq(joined),
