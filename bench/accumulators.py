@@ -13,9 +13,11 @@ import torch
 from mixdit_sw.formats import LANES, MX6, MX9
 from mixdit_sw.gemm.fast import golden_gemm
 from mixdit_sw.gemm.kinds import Fp32, Kind, parse_kind
+from mixdit_sw.models.diffusion import SamplerConfig, capture_block
+from mixdit_sw.models.load import load_dit
 from mixdit_sw.operand import quantize_operand
 
-KINDS = ("aligned37", "aligned40", "aligned44", "aligned29x4", "aligned32x4", "aligned36x4")
+KINDS = ("aligned37", "aligned39", "aligned40", "aligned45", "aligned32x4", "aligned33x4")
 PAIRS = ((MX6, MX6), (MX9, MX6), (MX9, MX9))
 LENGTHS = (1152, 4608)
 ROWS = 128
@@ -105,20 +107,43 @@ DATA: dict[str, Maker] = {
 }
 
 
-def qsnr(reference: np.ndarray, result: np.ndarray) -> float:
-    """Return 10 log10 of the power of `reference` over that of its difference to `result`."""
-    noise = np.square(reference - result.astype(np.float64)).sum()
-    return float(10 * np.log10(np.square(reference).sum() / noise))
+def real_layers() -> dict[str, list[Pair]]:
+    """Return what the blocks of the shipped model multiply, first, halfway and last in sampling."""
+    bundle = load_dit()
+    found: dict[str, list[Pair]] = {}
+    for step in (0, 25, 49):
+        for block in range(bundle.model.config.depth):
+            gemms = capture_block(
+                bundle.model, block, step, torch.tensor((7, 8)), bundle.schedule, SamplerConfig()
+            )
+            for gemm in gemms.values():
+                pairs = list(zip(gemm.a, gemm.b, strict=True))
+                found.setdefault(f"{gemm.name}, step {step}", []).extend(pairs)
+    return found
 
 
-def compare(pair: Pair, kinds: list[Kind]) -> np.ndarray:
-    """Return the QSNR of `fp32` and then of `kinds`, (pairs of formats, 1 + kinds)."""
-    a, b = (x.astype(np.float32) for x in pair)
-    reference = a.astype(np.float64) @ b.astype(np.float64).T
+def qsnr(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return 10 log10 of the power of the references over that of their differences to results."""
+    noise = sum(
+        np.square(reference - result.astype(np.float64)).sum() for reference, result in pairs
+    )
+    return float(10 * np.log10(sum(np.square(reference).sum() for reference, _ in pairs) / noise))
+
+
+def compare(pairs: list[Pair], kinds: list[Kind]) -> np.ndarray:
+    """Return the QSNR of `fp32` and then of `kinds` on products, (pairs of formats, 1 + kinds)."""
+    singles = [tuple(x.astype(np.float32) for x in pair) for pair in pairs]
+    references = [a.astype(np.float64) @ b.astype(np.float64).T for a, b in singles]
     rows = []
     for a_format, b_format in PAIRS:
-        qa, qb = quantize_operand(a, a_format), quantize_operand(b, b_format)
-        rows.append([qsnr(reference, golden_gemm(qa, qb, kind)) for kind in (Fp32(), *kinds)])
+        blocks = [
+            (quantize_operand(a, a_format), quantize_operand(b, b_format)) for a, b in singles
+        ]
+        row = []
+        for kind in (Fp32(), *kinds):
+            results = [golden_gemm(qa, qb, kind) for qa, qb in blocks]
+            row.append(qsnr(list(zip(references, results, strict=True))))
+        rows.append(row)
     return np.array(rows)
 
 
@@ -136,13 +161,18 @@ def main() -> None:
     worst = np.full(len(kinds), np.inf)
     print(f"| data | K | fp32, dB | {' | '.join(map(str, kinds))} |")
     print(f"|---|---|---|{'---|' * len(kinds)}")
-    for name, make in DATA.items():
-        for k in LENGTHS:
-            values = compare(make(rng, k), kinds)
-            difference = (values[:, 1:] - values[:, :1]).min(axis=0)
-            worst = np.minimum(worst, difference)
-            base = " / ".join(f"{x:.2f}" for x in values[:, 0])
-            print(f"| {name} | {k} | {base} | {' | '.join(f'{x:+.3f}' for x in difference)} |")
+    cases = [
+        (name, k, lambda m=make, k=k: [m(rng, k)]) for name, make in DATA.items() for k in LENGTHS
+    ]
+    layers = real_layers()
+    cases += [(name, pairs[0][0].shape[1], lambda p=pairs: p) for name, pairs in layers.items()]
+    for name, k, make_pairs in cases:
+        values = compare(make_pairs(), kinds)
+        difference = (values[:, 1:] - values[:, :1]).min(axis=0)
+        worst = np.minimum(worst, difference)
+        base = " / ".join(f"{x:.2f}" for x in values[:, 0])
+        cells = " | ".join(f"{x:+.3f}" for x in difference)
+        print(f"| {name} | {k} | {base} | {cells} |", flush=True)
     kept = [str(kind) for kind, least in zip(kinds, worst, strict=True) if least >= -TOLERANCE_DB]
     print(f"\nWithin {TOLERANCE_DB} dB below fp32 everywhere: {', '.join(kept) or 'none'}")
 

@@ -23,7 +23,7 @@ from mixdit_sw.gemm.kinds import parse_kind
 from mixdit_sw.operand import quantize_operand
 
 M, K, N = 1024, 1152, 4608
-KINDS = ("fp32", "aligned37", "aligned29x4")
+KINDS = ("fp32", "aligned40", "aligned33x4")
 PAIRS = ((MX6, MX6), (MX9, MX6), (MX9, MX9))
 TENSOR = (4096, 4608)
 

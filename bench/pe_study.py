@@ -30,11 +30,12 @@ TARGET = "osu018"
 RECIPES = ("reference", "sized")
 MACS = 1024
 MX6_ONLY = ("mx6",)
-DEFAULT = {"accumulator": "aligned37"}
+DEFAULT = {"accumulator": "aligned40"}
 CASES: dict[str, dict[str, dict[str, Any]]] = {
     "accumulator": {
-        "aligned37": {},
-        "aligned40": {"accumulator": "aligned40"},
+        "aligned40": {},
+        "aligned45": {"accumulator": "aligned45"},
+        "aligned33x4": {"accumulator": "aligned33x4"},
         "fp32": {"accumulator": "fp32"},
         "fp32, both registers, loop of 2, interleave 2": {
             "accumulator": "fp32",

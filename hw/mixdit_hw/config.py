@@ -41,7 +41,7 @@ class ArrayConfig:
     cluster_rows: int = 8
     cluster_cols: int = 8
     formats: tuple[str, ...] = ("mx9", "mx6", "mx4")
-    accumulator: str = "aligned37"
+    accumulator: str = "aligned40"
     interleave: int = 1
     dot_register: bool = False
     prepare_register: bool = False

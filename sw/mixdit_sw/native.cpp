@@ -88,26 +88,35 @@ void fake_quantize(const float* x, float* out, int64_t rows, int64_t k, int64_t 
 }
 
 // One step of kind `aligned` on a tile; see mixdit_sw/gemm/fast_aligned.py. `row` and `column` are
-// the bits of the doubles 2**exponent, A's exponents raised by one.
+// the bits of the doubles 2**exponent, A's exponents raised by one; the other numbers are f, q, g,
+// the greatest lift in bits, and one less than the bits of a block that has none.
 void aligned_step(double* value, const double* dot, const int64_t* row, const int64_t* column,
-                  int64_t rows, int64_t columns, int64_t significand_bits, int64_t step_bits) {
-    const int64_t mask = -step_bits * (int64_t{1} << 52);
-    const int64_t bias = -(1023 + step_bits) * (int64_t{1} << 52);
+                  int64_t rows, int64_t columns, int64_t significand_bits, int64_t step_bits,
+                  int64_t guard_bits, int64_t lift_bits, int64_t block_magnitude_bits) {
+    constexpr int64_t kOne = int64_t{1} << 52;
+    const int64_t mask = -step_bits * kOne;
+    const int64_t guard = guard_bits * kOne;
+    const int64_t most_lift = lift_bits * kOne;
+    const int64_t largest = (block_magnitude_bits - 1) * kOne;
     const double to_room = std::ldexp(1.0, static_cast<int>(step_bits + 2 - significand_bits));
     const double below_one = -(1.0 - 0x1p-53);
     for (int64_t i = 0; i < rows; i++) {
         double* v = value + i * columns;
         const double* d = dot + i * columns;
-        const int64_t own = row[i] + bias;
+        const int64_t own = row[i] - 1023 * kOne;
         for (int64_t j = 0; j < columns; j++) {
-            const double old = v[j];
-            const int64_t block = (own + column[j]) & mask;
+            const double old = v[j], added = d[j];
+            const int64_t weight = own + column[j];
+            const int64_t magnitude = bits_of(added > 0 ? added : added * below_one);
+            const int64_t spare = (weight + largest - (magnitude & -kOne)) & mask;
+            const int64_t lift = spare < most_lift ? spare : most_lift;
+            const int64_t block = ((weight - guard) & mask) - lift;
             const int64_t room = bits_of((old > 0 ? old : old * below_one) * to_room) & mask;
             const int64_t unit = room > block ? room : block;
-            const double inverse = double_of((int64_t{2046} << 52) - unit);
+            const double inverse = double_of(2046 * kOne - unit);
             const double kept = std::floor((old + 0.5 * double_of(block)) * inverse);
-            const double added = std::floor(d[j] * inverse + 0.5);
-            v[j] = d[j] == 0 ? old : (kept + added) * double_of(unit);
+            const double moved = std::floor(added * inverse + 0.5);
+            v[j] = added == 0 ? old : (kept + moved) * double_of(unit);
         }
     }
 }

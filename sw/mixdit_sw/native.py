@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from mixdit_sw.gemm.kinds import GUARDED_BITS, Aligned
+
 _SOURCE = Path(__file__).with_name("native.cpp")
 _COMPILERS = ("c++", "g++", "clang++")
 _FLAGS = (
@@ -30,7 +32,7 @@ _COUNT = ctypes.c_int64
 _POINTER = ctypes.c_void_p
 _SIGNATURES = {
     "fake_quantize": (_POINTER, _POINTER, _COUNT, _COUNT, _COUNT),
-    "aligned_step": (_POINTER, _POINTER, _POINTER, _POINTER, _COUNT, _COUNT, _COUNT, _COUNT),
+    "aligned_step": (_POINTER,) * 4 + (_COUNT,) * 7,
 }
 
 
@@ -58,8 +60,7 @@ def aligned_step(
     dot: torch.Tensor,
     row_powers: torch.Tensor,
     column_powers: torch.Tensor,
-    significand_bits: int,
-    step_bits: int,
+    kind: Aligned,
 ) -> None:
     """Apply a step of kind `aligned` to a tile.
 
@@ -69,12 +70,18 @@ def aligned_step(
         State, changed in place, and D.
     row_powers, column_powers : float64 (rows,), (columns,), contiguous
         2**exponent of A's and B's blocks, A's exponents raised by one.
-    significand_bits, step_bits : int
-        Parameters f and q of the kind.
+    kind : Aligned
+        The kind.
     """
     tensors = (value, dot, row_powers, column_powers)
     _loop("aligned_step")(
-        *(tensor.data_ptr() for tensor in tensors), *value.shape, significand_bits, step_bits
+        *(tensor.data_ptr() for tensor in tensors),
+        *value.shape,
+        kind.significand_bits,
+        kind.step_bits,
+        kind.guard_bits,
+        kind.max_lift * kind.step_bits,
+        GUARDED_BITS - 1,
     )
 
 

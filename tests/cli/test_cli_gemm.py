@@ -33,7 +33,7 @@ KEYS = {
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="iverilog is not installed")
 
 
-def golden(a, b, a_format=MX6, b_format=MX6, kind="aligned37", a_high=None, b_high=None):
+def golden(a, b, a_format=MX6, b_format=MX6, kind="aligned40", a_high=None, b_high=None):
     return golden_gemm(*quantize_pair(a, b, a_format, b_format, a_high, b_high), parse_kind(kind))
 
 
@@ -284,8 +284,8 @@ TINY_RTL = ["--preset", "tiny", "--backend", "rtl"]
         (["--simulator", "vcs"], "Simulator must be one of verilator, icarus, not 'vcs'"),
         ([*TINY_RTL, "--simulator", "vcs"], "Simulator must be"),
         (["--accumulator", "fp64"], "Accumulator must be fp32, aligned<f> or aligned<f>x<q>"),
-        (["--accumulator", "aligned99"], "must have 24..52 bits, not 99"),
-        (["--accumulator", "aligned30"], "needs at least 37 significand bits"),
+        (["--accumulator", "aligned99"], "must have 29..52 bits, not 99"),
+        (["--accumulator", "aligned30x16"], "must have 37..52 bits, not 30"),
         (["--preset", "paper", "--backend", "rtl"], "the limit is 256 PEs"),
         (["--high-channels", "41"], "must be 0..K = 40, not 41"),
         (["--high-channels", "-1"], "must be a number or a file of indices"),

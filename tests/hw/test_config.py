@@ -35,7 +35,7 @@ def config(**changes):
 def test_presets(name, rows, peak):
     preset = get_preset(name)
     assert (preset.rows, preset.cols) == (rows, rows)
-    assert preset.accumulator == "aligned37"
+    assert preset.accumulator == "aligned40"
     assert list(preset.peak_macs_per_cycle) == ["mx6xmx6", "mx9xmx6", "mx9xmx9"]
     assert tuple(preset.peak_macs_per_cycle.values()) == peak
     assert set(PRESETS) == {"tiny", "small", "paper"}
@@ -116,10 +116,12 @@ def test_widths_follow_from_the_formats(formats, digits, bits):
         ({"formats": (["mx6"],)}, "^formats must be a list of names"),
         ({"accumulator": None}, "^accumulator must be a name, not None$"),
         ({"accumulator": "int32"}, "^Accumulator must be fp32, aligned<f> or"),
-        ({"accumulator": "aligned23"}, "^Accumulator significand must have 24..52 bits, not 23$"),
+        (
+            {"accumulator": "aligned23"},
+            "^Accumulator significand with steps of 8 bits must have 29..52 bits, not 23$",
+        ),
         ({"accumulator": "aligned40x5"}, "^Accumulator step must be 2, 4, 8 or 16 bits, not 5$"),
-        ({"accumulator": "aligned36"}, "^Accumulator aligned36 needs at least 37 significand bits"),
-        ({"loop_latency": 2}, "^Loop latency of aligned37 must be 1..1, not 2$"),
+        ({"loop_latency": 2}, "^Loop latency of aligned40 must be 1..1, not 2$"),
         (
             {"loop_latency": 3, "accumulator": "fp32"},
             "^Loop latency of fp32 must be 1..2, not 3$",
@@ -135,10 +137,9 @@ def test_bad_parameter(changes, message):
         config(**changes)
 
 
-def test_narrow_accumulator_suits_narrow_formats():
-    assert config(accumulator="aligned31", formats=("mx6",)).block_bits == 15
-    with pytest.raises(MixditError, match="aligned30 needs at least 31"):
-        config(accumulator="aligned30", formats=("mx6",))
+def test_block_bits_follow_the_formats():
+    assert config(formats=("mx6",)).block_bits == 15
+    assert config(formats=("mx6", "mx9")).block_bits == 21
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def tiny_operand(rng: np.random.Generator) -> Case:
 def edge_of_room(rng: np.random.Generator) -> Case:
     """Minus a power of two has room where plus has not; what that did to block 1 is the result."""
     a, b = np.zeros((4, 96), np.float32), np.zeros((2, 96), np.float32)
-    for row, p in enumerate((35, 36, 37, 39)):
+    for row, p in enumerate((35, 37, 38, 39)):
         a[row, 0] = 2.0 ** (p - 18)
         a[row, 16] = 3.0
         a[row, 32:] = -(2.0 ** (p - 21))

@@ -119,7 +119,7 @@ class AlignedOracle:
         """Add dot * 2**weight."""
         if dot == 0:
             return
-        block_window = weight // self.q - 1
+        block_window = (weight - (self.f - 21 - self.q)) // self.q - self.lift(dot)
         block = Fraction(dot) * power(weight - self.q * block_window)
         assert block.denominator == 1
         window = block_window if self.s == 0 else max(self.window - self.room(), block_window)
@@ -131,6 +131,13 @@ class AlignedOracle:
         self.s = int(kept + (d + half) // 1)
         self.window = window
         assert -(2 ** (self.f - 1)) <= self.s < 2 ** (self.f - 1)
+
+    def lift(self, dot: int) -> int:
+        """Largest l <= 8 / q for which dot * 2**(q l) fits 21 bits."""
+        steps = 8 // self.q
+        while not -(2**20) <= dot * power(self.q * steps) < 2**20:
+            steps -= 1
+        return steps
 
     def room(self) -> int:
         """Largest n >= -1 for which s * 2**(q n) leaves a bit for the sum."""

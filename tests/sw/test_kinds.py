@@ -13,7 +13,7 @@ from mixdit_sw.gemm.kinds import DEFAULT_KIND, Aligned, Fp32, parse_kind
         ("aligned40", Aligned(40)),
         ("aligned32x4", Aligned(32, 4)),
         ("aligned52x16", Aligned(52, 16)),
-        ("aligned24x2", Aligned(24, 2)),
+        ("aligned25x2", Aligned(25, 2)),
     ],
 )
 def test_names_round_trip(text, kind):
@@ -26,7 +26,7 @@ def test_eight_bit_steps_go_without_saying():
 
 
 def test_default():
-    assert str(DEFAULT_KIND) == "aligned37"
+    assert str(DEFAULT_KIND) == "aligned40"
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_unknown_names(text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("aligned23", "significand must have 24..52 bits, not 23"),
-        ("aligned53", "significand must have 24..52 bits, not 53"),
+        ("aligned23", "steps of 8 bits must have 29..52 bits, not 23"),
+        ("aligned53", "steps of 8 bits must have 29..52 bits, not 53"),
         ("aligned40x3", "step must be 2, 4, 8 or 16 bits, not 3"),
         ("aligned40x0", "step must be 2, 4, 8 or 16 bits, not 0"),
     ],
@@ -54,9 +54,10 @@ def test_out_of_range(text, message):
 
 
 def test_block_bits():
-    Aligned(37).check_block_bits(21)
+    Aligned(29).check_block_bits(21)
+    Aligned(37).check_block_bits(29)
     with pytest.raises(
-        MixditError, match="aligned36 needs at least 37 significand bits for blocks of 21 bits"
+        MixditError, match="aligned36 needs at least 37 significand bits for blocks of 29 bits"
     ):
-        Aligned(36).check_block_bits(21)
-    Aligned(29, 4).check_block_bits(21)
+        Aligned(36).check_block_bits(29)
+    Aligned(33, 4).check_block_bits(29)

@@ -9,7 +9,7 @@ from mixdit_sw import native
 from mixdit_sw.gemm import fast, reference
 from mixdit_sw.gemm.kinds import parse_kind
 
-KINDS = ("aligned37", "aligned29x4", "aligned25x2", "aligned52", "aligned44x8")
+KINDS = ("aligned40", "aligned29", "aligned33x4", "aligned25x2", "aligned52", "aligned52x16")
 
 
 @pytest.fixture
@@ -17,7 +17,8 @@ def always(monkeypatch):
     """Use the loops however small the product; tiles end inside it."""
     monkeypatch.setattr(fast, "_WORTH_COMPILING", 0)
     monkeypatch.setattr(fast, "_CPU_TILE_BYTES", 16 * 100)
-    assert native.is_available()
+    if not native.is_available():
+        pytest.skip("there is no C++ compiler")
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_gemm_loop_runs(always, monkeypatch):
     calls = []
     step = native.aligned_step
     monkeypatch.setattr(native, "aligned_step", lambda *args: (calls.append(args), step(*args)))
-    assert_reference(gemm_cases.random_case(1, 20, max_rows=24, max_k=700), "aligned37")
+    assert_reference(gemm_cases.random_case(1, 20, max_rows=24, max_k=700), "aligned40")
     assert calls
 
 
@@ -78,7 +79,7 @@ def test_no_compiler(unbuilt, monkeypatch):
     with pytest.raises(RuntimeError, match="ask is_available first"):
         native.fake_quantize(torch.ones(1, 16), torch.ones(1, 16), 4)
     monkeypatch.setattr(fast, "_WORTH_COMPILING", 0)
-    assert_reference(gemm_cases.random_case(1, 20, max_rows=8, max_k=200), "aligned37")
+    assert_reference(gemm_cases.random_case(1, 20, max_rows=8, max_k=200), "aligned40")
 
 
 @pytest.mark.parametrize("script", ["exit 1", "exit 0"])

@@ -66,6 +66,11 @@ class AccumulatorConfig:
         return fp32.STATE
 
     @property
+    def exponent_offset(self) -> int:
+        """What is subtracted from a block's weight before it comes in."""
+        return aligned.exponent_offset(self.kind) if isinstance(self.kind, Aligned) else 0
+
+    @property
     def slot_shape(self) -> Shape:
         """Shape of the number of an interleaved output."""
         return Shape.cast(range(self.interleave))
@@ -94,7 +99,7 @@ class Accumulator(wiring.Component):
     Members
     -------
     block, exponent, nan : signed, signed, 1
-        A block's integer, weight and NaN flag.
+        A block's integer, weight (less `exponent_offset`) and NaN flag.
     valid : 1
         There is one.
     first, last : 1

@@ -76,10 +76,13 @@ class Fp32Prepare(wiring.Component):
         return m
 
 
-def normalize(m: Module, x: Signal) -> tuple[Signal, Value]:
-    """Return x with its leading zeros shifted out, and their count; all zeros stay so."""
+def normalize(m: Module, x: Signal, levels: range | None = None) -> tuple[Signal, Value]:
+    """Return x with its leading zeros shifted out, and their count; all zeros stay so.
+
+    `levels` are the bits of the count to do, all if None; higher ones have been done before.
+    """
     zeros = []
-    for level in reversed(range((len(x) - 1).bit_length())):
+    for level in reversed(levels or range((len(x) - 1).bit_length())):
         step = 1 << level
         empty = Signal(name=f"{x.name}_empty_{step}")
         shifted = Signal(len(x), name=f"{x.name}_by_{step}")

@@ -104,7 +104,7 @@ class PE(wiring.Component):
             m.d.comb += before.eq(Mux(passed.clear, 0, moved))
         m.d.sync += [
             joined.eq(before + product.sum + product.carry),
-            exponent.eq(product.exponent),
+            exponent.eq(product.exponent - config.exponent_offset),
             nan.eq(product.nan),
             control.eq(passed),
         ]

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from mixdit_hw.pe import aligned
 from mixdit_hw.pe.accumulator import AccumulatorConfig
+from mixdit_hw.pe.adder import add
 from mixdit_hw.pe.fp32 import (
     EXP_MAX,
     FRACTION_BIAS,
@@ -16,6 +17,9 @@ from mixdit_hw.pe.fp32 import (
     round_to_even,
 )
 from mixdit_sw.gemm.kinds import Aligned
+
+LATE_LEVELS = 2
+"""Levels of the normalization behind the register: those for leading zeros below 4."""
 
 
 class ToFp32(wiring.Component):
@@ -44,7 +48,7 @@ class ToFp32(wiring.Component):
         return f"to_fp32_{self._accumulator.kind}"
 
     def elaborate(self, platform: object) -> Module:
-        """Delay, or: magnitude and normalization, register, rounding, register."""
+        """Delay, or: magnitude and most of the normalization, register, its end and rounding."""
         m = Module()
         kind = self._accumulator.kind
         if not isinstance(kind, Aligned):
@@ -54,8 +58,10 @@ class ToFp32(wiring.Component):
         width = kind.significand_bits
         sign = self.i.significand[-1]
         magnitude = Signal(width)
-        m.d.comb += magnitude.eq((self.i.significand ^ sign.replicate(width)) + sign)
-        normal, zeros = normalize(m, magnitude)
+        inverted = self.i.significand ^ sign.replicate(width)
+        m.d.comb += magnitude.eq(add(m, inverted, Const(0, width), sign))
+        high = range(LATE_LEVELS, (width - 1).bit_length())
+        normal, zeros = normalize(m, magnitude, high)
         parts = Signal(
             data.StructLayout(
                 {
@@ -77,26 +83,30 @@ class ToFp32(wiring.Component):
         step_log2 = kind.step_bits.bit_length() - 1
         weight = Signal(signed(aligned.weight_bits(self._accumulator.exponent_bits)))
         m.d.comb += weight.eq(Cat(Const(0, step_log2), parts.window).as_signed())
-        self._round(m, parts, weight, kind.step_bits)
+        self._round(m, parts, weight, kind.guard_bits - aligned.exponent_offset(kind))
         return m
 
     def _round(self, m: Module, parts: data.View, weight: Signal, guard: int) -> None:
         """Round the normalized magnitude to a significand; pick the special cases.
 
-        The window counts from the block's bits; the significand has `guard` bits below them.
+        `guard` is what the stored window is too high by.
         """
         below = len(parts.normal) - SIG_BITS
+        almost = Signal.like(parts.normal, name="almost_normal")
+        m.d.comb += almost.eq(parts.normal)
+        normal, last_zeros = normalize(m, almost, range(LATE_LEVELS))
+        zeros = Cat(last_zeros, parts.zeros)
         rounded = Signal(SIG_BITS + 1)
         exp = Signal(signed(len(weight) + 1))
         m.d.comb += [
-            rounded.eq(round_to_even(parts.normal)),
-            exp.eq(weight + (FRACTION_BIAS + below - guard) - parts.zeros + rounded[-1]),
+            rounded.eq(round_to_even(normal)),
+            exp.eq(weight + (FRACTION_BIAS + below - guard) - zeros + rounded[-1]),
         ]
         infinite = Signal()
         m.d.comb += infinite.eq(exp >= EXP_MAX)
         with m.If(parts.nan):
             m.d.sync += self.o.eq(NAN)
-        with m.Elif(~parts.normal[-1] | (exp <= 0)):
+        with m.Elif(~normal[-1] | (exp <= 0)):
             m.d.sync += self.o.eq(0)
         with m.Else():
             m.d.sync += [

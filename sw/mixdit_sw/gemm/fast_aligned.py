@@ -17,7 +17,7 @@ from functools import cached_property
 import torch
 
 from mixdit_sw import native
-from mixdit_sw.gemm.kinds import Aligned
+from mixdit_sw.gemm.kinds import GUARDED_BITS, Aligned
 from mixdit_sw.gemm.sides import FLOAT32_BITS, NO_BLOCK, Side, is_native
 
 RAISED = 1
@@ -47,6 +47,8 @@ class AlignedTile:
         self._low, self._high = (a.low + b.low).tolist(), (a.high + b.high).tolist()
         self._norm = (a.norm * b.norm).tolist()
         self._block_norm = (a.block_norm * b.block_norm).tolist()
+        block_bits = (a.width * a.peak * b.peak).bit_length() + 1
+        self._fall = kind.wide_steps(block_bits) * kind.step_bits
         shape = (a.rows, b.rows)
         self._value = torch.zeros(shape, dtype=torch.float64, device=a.device)
         self._dot = torch.empty_like(self._value)
@@ -115,8 +117,8 @@ class AlignedTile:
         self._is_measured = False
 
     def _unit_exponent(self, weight: int) -> int:
-        """Return the exponent of the window of a block of `weight`, one guard step below it."""
-        return _window_bottom(weight, self._kind) - self._kind.step_bits
+        """Return the exponent of the highest window of a block of `weight`."""
+        return _window_bottom(weight - self._kind.guard_bits, self._kind) + self._fall
 
     def _product(self, dtype: torch.dtype, start: int, stop: int) -> torch.Tensor:
         """Return the sum of the D of some K-blocks."""
@@ -124,7 +126,11 @@ class AlignedTile:
 
     def _step(self, k: int) -> None:
         """Add K-block k by the rule."""
-        least, most = self._unit_exponent(self._low[k]), self._unit_exponent(self._high[k])
+        kind = self._kind
+        most = self._unit_exponent(self._high[k])
+        least = (
+            _window_bottom(self._low[k] - kind.guard_bits, kind) - kind.max_lift * kind.step_bits
+        )
         headroom = self._kind.significand_bits - 2
         has_room = _is_below(self._bound, headroom + least)
         coarsest = max(2.0**most, self._bound * 2.0 ** (self._kind.step_bits + 1 - headroom))
@@ -135,8 +141,7 @@ class AlignedTile:
         )
         if self._is_worth_compiling and native.is_available():
             powers = (self._a.powers[k], self._b.powers[k])
-            f, q = self._kind.significand_bits, self._kind.step_bits
-            native.aligned_step(self._value, self._dot, *powers, f, q)
+            native.aligned_step(self._value, self._dot, *powers, self._kind)
         else:
             self._add_rounded(k, has_room)
         self._error += 2.0 * coarsest
@@ -147,7 +152,7 @@ class AlignedTile:
         """Apply the rule to each output; `has_room` says that W <= Y for all of them."""
         value, dot = self._value, self._dot
         moved, unit, window = self._scratch
-        self._set_block_unit(unit, k)
+        self._set_block_unit(unit, k, moved)
         torch.add(value, unit, alpha=0.5, out=moved)
         untouched = dot == 0
         if has_room:
@@ -165,20 +170,21 @@ class AlignedTile:
     def _scratch(self) -> list[torch.Tensor]:
         return [torch.empty_like(self._value) for _ in range(3)]
 
-    def _set_block_unit(self, out: torch.Tensor, k: int) -> None:
-        """Set `out` to 2**(q Y) of each output."""
-        q = self._kind.step_bits
-        row = self._a.powers[k][:, None] * 2.0**-q
-        torch.mul(row, self._b.powers[k][None, :], out=out)
-        out.view(torch.int64).bitwise_and_(-q << _FIELD)
+    def _set_block_unit(self, out: torch.Tensor, k: int, scratch: torch.Tensor) -> None:
+        """Set `out` to 2**(q Y) of each output, in the exponent field of float64."""
+        kind, q = self._kind, self._kind.step_bits
+        torch.mul(self._a.powers[k][:, None], self._b.powers[k][None, :], out=out)
+        weight = out.view(torch.int64)
+        lift = _magnitude(self._dot, scratch).view(torch.int64)
+        lift.bitwise_and_(-1 << _FIELD).neg_().add_(weight)
+        lift.add_((GUARDED_BITS - 2) << _FIELD).bitwise_and_(-q << _FIELD)
+        lift.clamp_(max=kind.max_lift * q << _FIELD)
+        weight.sub_(kind.guard_bits << _FIELD).bitwise_and_(-q << _FIELD).sub_(lift)
 
     def _set_room_unit(self, out: torch.Tensor) -> None:
-        """Set `out` to 2**(q W) of each output, 0 where that is 0.
-
-        Negative values lose their last bit first, since -2**(f-2) has room and 2**(f-2) has not.
-        """
+        """Set `out` to 2**(q W) of each output, 0 where that is 0."""
         q, f = self._kind.step_bits, self._kind.significand_bits
-        torch.ops.aten.leaky_relu.out(self._value, -_BELOW_ONE, out=out)
+        _magnitude(self._value, out)
         out.mul_(2.0 ** (q + 2 - f))
         out.view(torch.int64).bitwise_and_(-q << _FIELD)
 
@@ -187,6 +193,11 @@ class AlignedTile:
         value = self._value * 2.0**-RAISED
         flushed = value.abs() < _TINY - 2.0**-151
         return value.masked_fill_(flushed, 0.0).to(torch.float32)
+
+
+def _magnitude(x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Set `out` to |x|; a negative x loses its last bit, since -2**n fits n bits, and 2**n not."""
+    return torch.ops.aten.leaky_relu.out(x, -_BELOW_ONE, out=out)
 
 
 def _window_bottom(weight: int, kind: Aligned) -> int:

@@ -5,6 +5,15 @@ from dataclasses import dataclass
 
 from mixdit_sw.errors import MixditError
 
+GUARDED_BITS = 21
+"""Width of a block's exact signed integer that `aligned` keeps its guard bits for: MX9 x MX9."""
+
+SIGNIFICAND_BITS = 24
+"""Bits of an FP32 significand, which every accumulator is rounded to."""
+
+LIFT_BITS = 8
+"""Bits by which `aligned` may lift a block that is smaller than that."""
+
 
 @dataclass(frozen=True)
 class Fp32:
@@ -32,17 +41,33 @@ class Aligned:
     def __post_init__(self) -> None:
         if self.step_bits not in (2, 4, 8, 16):
             raise MixditError(f"Accumulator step must be 2, 4, 8 or 16 bits, not {self.step_bits}")
-        if not 24 <= self.significand_bits <= 52:
+        least = max(SIGNIFICAND_BITS + 1, GUARDED_BITS + self.step_bits)
+        if not least <= self.significand_bits <= 52:
             raise MixditError(
-                f"Accumulator significand must have 24..52 bits, not {self.significand_bits}"
+                f"Accumulator significand with steps of {self.step_bits} bits must have "
+                f"{least}..52 bits, not {self.significand_bits}"
             )
+
+    @property
+    def guard_bits(self) -> int:
+        """Bits g of the significand below the least bit of a block of `GUARDED_BITS`."""
+        return self.significand_bits - GUARDED_BITS - self.step_bits
+
+    @property
+    def max_lift(self) -> int:
+        """Steps by which a block that is smaller than `GUARDED_BITS` moves further up, at most."""
+        return LIFT_BITS // self.step_bits
 
     def __str__(self) -> str:
         step = "" if self.step_bits == 8 else f"x{self.step_bits}"
         return f"aligned{self.significand_bits}{step}"
 
+    def wide_steps(self, block_bits: int) -> int:
+        """Steps by which blocks of more than `GUARDED_BITS` move down, at most; 0 for others."""
+        return -(-max(block_bits - GUARDED_BITS, 0) // self.step_bits)
+
     def check_block_bits(self, block_bits: int) -> None:
-        """Check that a block always fits: shifted by up to 2 q - 1, and a bit for the sum.
+        """Check that a block always fits, with all its bits.
 
         Parameters
         ----------
@@ -54,7 +79,7 @@ class Aligned:
         MixditError
             When it does not.
         """
-        needed = block_bits + 2 * self.step_bits
+        needed = GUARDED_BITS + self.step_bits * (1 + self.wide_steps(block_bits))
         if self.significand_bits < needed:
             raise MixditError(
                 f"Accumulator {self} needs at least {needed} significand bits "
@@ -64,7 +89,7 @@ class Aligned:
 
 Kind = Fp32 | Aligned
 
-DEFAULT_KIND = Aligned(37)
+DEFAULT_KIND = Aligned(40)
 
 
 def parse_kind(text: str) -> Kind:

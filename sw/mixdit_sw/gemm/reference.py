@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixdit_sw.formats import EXPONENT_BIAS, NAN_EXPONENT, dot_bits
-from mixdit_sw.gemm.kinds import Aligned, Fp32, Kind
+from mixdit_sw.gemm.kinds import GUARDED_BITS, Aligned, Fp32, Kind
 from mixdit_sw.operand import QuantizedOperand
 
 NAN_BITS = 0x7FC00000
@@ -133,9 +133,10 @@ class _AlignedState:
         self.window = np.zeros(self.shape, np.int64)
 
     def add(self, dot: np.ndarray, weight: np.ndarray) -> None:
-        q = self.kind.step_bits
-        block = dot << (weight % q + q)
-        block_window = weight // q - 1
+        q, g = self.kind.step_bits, self.kind.guard_bits
+        lift = self._lift(dot)
+        block = dot << (g + q * lift + (weight - g) % q)
+        block_window = (weight - g) // q - lift
         lowest = self.window - self._room()
         window = np.where(self.s == 0, block_window, np.maximum(lowest, block_window))
         s_up, d_up = q * (self.window - window), q * (block_window - window)
@@ -145,14 +146,15 @@ class _AlignedState:
         self.s = np.where(dot == 0, self.s, total)
         self.window = np.where(dot == 0, self.window, window)
 
+    def _lift(self, dot: np.ndarray) -> np.ndarray:
+        """Return l: how many steps a block that is smaller than `GUARDED_BITS` moves up."""
+        low = -self.kind.wide_steps(int(np.abs(dot).max()).bit_length() + 1)
+        return _steps_left(dot, GUARDED_BITS - 1, self.kind.step_bits, low, self.kind.max_lift)
+
     def _room(self) -> np.ndarray:
         """Return n: how many steps s can move left and still leave a bit for a sum; at least -1."""
         f, q = self.kind.significand_bits, self.kind.step_bits
-        room = np.full(self.shape, -1, np.int64)
-        for n in range((f - 2) // q + 1):
-            limit = 1 << (f - 2 - q * n)
-            room[(-limit <= self.s) & (self.s < limit)] = n
-        return room
+        return _steps_left(self.s, f - 2, q, -1, (f - 2) // q)
 
     def bits(self) -> np.ndarray:
         flat = [
@@ -160,6 +162,15 @@ class _AlignedState:
             for s, x in zip(self.s.flat, self.window.flat, strict=True)
         ]
         return np.array(flat, np.uint32).reshape(self.shape)
+
+
+def _steps_left(x: np.ndarray, bits: int, q: int, low: int, high: int) -> np.ndarray:
+    """Return the largest n in low .. high for which -2**bits <= x * 2**(q n) < 2**bits."""
+    steps = np.full(x.shape, low, np.int64)
+    for n in range(low + 1, high + 1):
+        limit = 1 << (bits - q * n)
+        steps[(-limit <= x) & (x < limit)] = n
+    return steps
 
 
 def _move(x: np.ndarray, up: np.ndarray, half: int) -> np.ndarray:

@@ -49,6 +49,11 @@ def accumulate_does_not_round(patch):
 
 
 @fault
+def only_small_blocks_are_lifted(patch):
+    patch.setattr(aligned, "GUARDED_BITS", aligned.GUARDED_BITS - 4)
+
+
+@fault
 def precision_tag_is_ignored(patch):
     patch.setattr(sequencer, "passes", lambda p, q: passes(1, 1))
 
@@ -69,7 +74,7 @@ def drain_copies_a_cycle_late(patch):
 PAIRS = ("mx9xmx6", "mx6xmx6-mixed")
 
 
-@pytest.mark.parametrize("kind", ["aligned37", "fp32"])
+@pytest.mark.parametrize("kind", ["aligned40", "fp32"])
 @pytest.mark.parametrize("pair", PAIRS)
 def test_no_fault_no_mismatch(kind, pair):
     assert mismatches(tiny(accumulator=kind), *operands(pair)) == 0
@@ -78,5 +83,5 @@ def test_no_fault_no_mismatch(kind, pair):
 @pytest.mark.parametrize("inject", FAULTS.values(), ids=FAULTS)
 def test_fault_is_seen(inject, monkeypatch):
     inject(monkeypatch)
-    kind = "fp32" if "fp32" in inject.__name__ else "aligned37"
+    kind = "fp32" if "fp32" in inject.__name__ else "aligned40"
     assert any(mismatches(tiny(accumulator=kind), *operands(pair)) for pair in PAIRS)

@@ -23,7 +23,7 @@ def cases(kind, count, rng):
         yield s, window, rng.random() < 0.05
 
 
-@pytest.mark.parametrize("name", ["aligned37", "aligned40x4"])
+@pytest.mark.parametrize("name", ["aligned40", "aligned33x4", "aligned25x2", "aligned48x16"])
 def test_rounds_once_and_takes_two_cycles(name):
     config = ArrayConfig(rows=8, cols=8, accumulator=name).pe_accumulator
     kind, q = config.kind, config.kind.step_bits
@@ -33,7 +33,7 @@ def test_rounds_once_and_takes_two_cycles(name):
 
     async def drive(ctx):
         for s, window, nan in inputs + inputs[: ToFp32.LATENCY]:
-            state = {"significand": s, "window": window + 1, "nan": nan}
+            state = {"significand": s, "window": window + kind.guard_bits // q, "nan": nan}
             ctx.set(dut.i.as_value(), layout.const(state).as_value().value)
             await ctx.tick()
             found.append(ctx.get(dut.o.as_value()))
