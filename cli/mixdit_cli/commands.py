@@ -15,7 +15,7 @@ from mixdit_sim import gemm as sim_gemm
 from mixdit_sim.simulator import SimulationError as SimulationError
 from mixdit_sw import quantize_file
 from mixdit_sw.errors import MixditError
-from mixdit_sw.files import load_matrix, save_npy, write_atomically
+from mixdit_sw.files import check_writable, load_matrix, save_npy, write_atomically
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result here as JSON.")]
 Preset = Annotated[str, typer.Option(help=f"Array: {', '.join(PRESETS)}.")]
@@ -90,6 +90,8 @@ def gemm(
         waves=waves,
     )
     array = _array(preset, config)
+    for path in filter(None, (out, json_file, waves)):
+        check_writable(path)
     with show.working(f"Multiplying ({backend})") as progress:
         c, report = sim_gemm.run_gemm(load_matrix(a), load_matrix(b), array, options, progress)
     save_npy(out, c)
@@ -111,6 +113,8 @@ def area(
 ) -> None:
     """Report the area, and with a Liberty file and OpenSTA the clock."""
     array = _array(preset, config)
+    if json_file is not None:
+        check_writable(json_file)
     with show.working(f"Synthesizing {unit}") as progress:
         report = hw_area.report_area(
             array, top=unit, target=target, recipe=recipe, progress=progress
@@ -133,6 +137,8 @@ def demo(
     from mixdit_sim.demo.run import run_demo
 
     array = _array(preset, config)
+    for path in filter(None, (json_file, waves)):
+        check_writable(path)
     with show.working("Demo") as progress:
         report = run_demo(array, out, simulator=simulator, waves=waves, progress=progress)
     _save(json_file, report.to_dict())

@@ -158,6 +158,8 @@ def run_gemm(
         raise MixditError(f"Backend must be one of {', '.join(BACKENDS)}, not '{options.backend}'")
     if options.accumulator is not None:
         config = replace(config, accumulator=options.accumulator)
+    if options.waves is not None and options.backend != "rtl":
+        raise MixditError("Waveforms are recorded on RTL only: add --backend rtl")
     check_simulator(options.simulator)
     if options.backend == "rtl":
         check_simulable(config, options.simulator)

@@ -1,5 +1,6 @@
 """Reading and writing of NumPy files: one clear line on bad input, nothing half-written."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,26 @@ def save_npy(path: Path, array: np.ndarray) -> None:
             np.save(file, array)
 
     write_atomically(path, write)
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file can be written, before long work; creates nothing.
+
+    Raises
+    ------
+    MixditError
+        When it cannot.
+    """
+    try:
+        if not path.name or path.is_dir():
+            raise MixditError(f"Cannot write {path}: it is a folder")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+    except OSError as error:
+        raise MixditError(f"Cannot write {path}: {error.strerror}") from error
+    if not folder.is_dir():
+        raise MixditError(f"Cannot write {path}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK):
+        raise MixditError(f"Cannot write {path}: no permission in {folder}")
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:

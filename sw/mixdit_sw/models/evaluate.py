@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from mixdit_sw.errors import MixditError
+from mixdit_sw.files import write_atomically
 from mixdit_sw.models.classifier import accuracy, load_classifier
 from mixdit_sw.models.data import CLASS_NAMES
 from mixdit_sw.models.diffusion import SamplerConfig, sample
-from mixdit_sw.models.files import write_atomically
 from mixdit_sw.models.load import DIT_WEIGHTS, load_dit
 from mixdit_sw.models.training import read_log
 

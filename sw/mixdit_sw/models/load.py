@@ -16,8 +16,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from mixdit_sw.errors import MixditError
+from mixdit_sw.files import write_atomically
 from mixdit_sw.models.dit import DiT, DiTConfig
-from mixdit_sw.models.files import write_atomically
 from mixdit_sw.models.schedule import Schedule
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mixdit_sw.errors import MixditError
+from mixdit_sw.files import write_atomically
 from mixdit_sw.models.data import Split, to_signed
 from mixdit_sw.models.dit import DiT, DiTConfig
 from mixdit_sw.models.ema import Ema
-from mixdit_sw.models.files import write_atomically
 from mixdit_sw.models.schedule import Schedule
 
 EVAL_SEED = 2**40
