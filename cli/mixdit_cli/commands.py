@@ -16,7 +16,11 @@ from mixdit_sim.simulator import SimulationError as SimulationError
 from mixdit_sw import quantize_file
 from mixdit_sw.errors import MixditError
 from mixdit_sw.files import check_writable, load_matrix, save_npy, write_atomically
+from mixdit_sw.formats import MODES, Rounding, load_formats
 
+UserFormats = Annotated[
+    Path | None, typer.Option("--formats", help="Python file that registers formats of your own.")
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result here as JSON.")]
 Preset = Annotated[str, typer.Option(help=f"Array: {', '.join(PRESETS)}.")]
 Config = Annotated[Path | None, typer.Option(help="Array as JSON, instead of a preset.")]
@@ -44,16 +48,25 @@ def generate(
 def quantize(
     source: Annotated[Path, typer.Argument(help="float32 .npy, or .npz with --dequantize.")],
     out: Annotated[Path, typer.Option(help="Result: .npz, or .npy with --dequantize.")],
-    format_name: Annotated[str, typer.Option("--format", help="mx9, mx6 or mx4.")] = "mx6",
+    format_name: Annotated[
+        str, typer.Option("--format", help="Its name in docs/formats.md.")
+    ] = "mx6",
     dequantize: Annotated[bool, typer.Option(help="Back from .npz to .npy.")] = False,
+    rounding: Annotated[str, typer.Option(help=f"One of {', '.join(MODES)}.")] = MODES[0],
+    seed: Annotated[int, typer.Option(help="Seed of stochastic rounding.")] = 0,
+    formats: UserFormats = None,
     json_file: Json = None,
 ) -> None:
     """Quantize a tensor along its last axis, or turn one back."""
+    _load(formats)
+    if json_file is not None:
+        check_writable(json_file)
     with show.working("Dequantizing" if dequantize else "Quantizing"):
         if dequantize:
             report = quantize_file.dequantize_npz(source, out)
         else:
-            report = quantize_file.quantize_npy(source, format_name, out)
+            how = Rounding(rounding, seed)
+            report = quantize_file.quantize_npy(source, format_name, out, how)
     _save(json_file, report)
     show.values(report, out)
 
@@ -62,7 +75,7 @@ def gemm(
     a: Annotated[Path, typer.Argument(help="A (M, K), float32 .npy.")],
     b: Annotated[Path, typer.Argument(help="B (N, K), float32 .npy.")],
     out: Annotated[Path, typer.Option(help="C = A @ B.T (M, N), float32 .npy.")],
-    a_format: Annotated[str, typer.Option(help="Format of A.")] = "mx6",
+    a_format: Annotated[str, typer.Option(help="Format of A, as in docs/formats.md.")] = "mx6",
     b_format: Annotated[str, typer.Option(help="Format of B.")] = "mx6",
     high_channels: Annotated[
         str | None, typer.Option(help="Channels in MX9 in A: how many, or a file of indices.")
@@ -76,9 +89,11 @@ def gemm(
     config: Config = None,
     simulator: Simulator = "verilator",
     waves: Waves = None,
+    formats: UserFormats = None,
     json_file: Json = None,
 ) -> None:
     """Multiply on the array: in floating point, by the golden model, or on simulated RTL."""
+    _load(formats)
     options = sim_gemm.GemmOptions(
         a_format=a_format,
         b_format=b_format,
@@ -169,6 +184,12 @@ def _array(preset: str, config: Path | None) -> ArrayConfig:
     if not isinstance(values, dict):
         raise MixditError(f"{config} must hold an object of parameters")
     return ArrayConfig.from_dict(values)
+
+
+def _load(formats: Path | None) -> None:
+    """Register a user's formats, if there are any."""
+    if formats is not None:
+        load_formats(formats)
 
 
 def _save(path: Path | None, values: object) -> None:

@@ -1,5 +1,6 @@
 """Configuration of the array and its named presets: the one place where sizes are chosen."""
 
+import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -7,11 +8,8 @@ from mixdit_hw.packet import EXPONENT_BITS
 from mixdit_hw.pe.accumulator import AccumulatorConfig
 from mixdit_hw.pe.to_fp32 import ToFp32
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import LANES, BlockFormat, get_format
+from mixdit_sw.formats import LANES, MAX_DIGITS, Format, dot_bits, get_format
 from mixdit_sw.gemm.kinds import parse_kind
-
-MAX_DIGITS = 3
-"""Digits of a block that a tag can tell apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,26 +66,27 @@ class ArrayConfig:
         for name in self.formats:
             if not isinstance(name, str):
                 raise MixditError(f"formats must be a list of names, not {list(self.formats)!r}")
-            get_format(name)
-        if self.max_digits > MAX_DIGITS:
-            raise MixditError(f"formats must have at most {MAX_DIGITS} digits")
+            if not get_format(name).is_engine_format:
+                raise MixditError(
+                    f"The array cannot multiply {name}: a format must have at most {MAX_DIGITS} "
+                    "digits and no real-valued scale"
+                )
         self.pe_accumulator  # noqa: B018  checks kind, latency and interleave
 
     @property
-    def block_formats(self) -> tuple[BlockFormat, ...]:
+    def block_formats(self) -> tuple[Format, ...]:
         """The formats themselves."""
         return tuple(get_format(name) for name in self.formats)
 
     @property
     def max_digits(self) -> int:
         """Digits of the widest format."""
-        return max(fmt.digits for fmt in self.block_formats)
+        return max(fmt.digits or 0 for fmt in self.block_formats)
 
     @property
     def block_bits(self) -> int:
-        """Width of a block's exact signed dot product: 16 products, each shifted by at most 2."""
-        largest = max(fmt.max_code for fmt in self.block_formats)
-        return (LANES * 4 * largest * largest).bit_length() + 1
+        """Width of a block's exact signed dot product, the widest of any two formats."""
+        return max(dot_bits(a, b) for a in self.block_formats for b in self.block_formats)
 
     @cached_property
     def pe_accumulator(self) -> AccumulatorConfig:
@@ -136,9 +135,11 @@ class ArrayConfig:
         """Multiply-adds a cycle by format pair; None for a format the array is not built for."""
         peak = {}
         for a, b in (("mx6", "mx6"), ("mx9", "mx6"), ("mx9", "mx9")):
-            passes = get_format(a).digits * get_format(b).digits
-            built = {a, b} <= set(self.formats)
-            peak[f"{a}x{b}"] = self.rows * self.cols * LANES // passes if built else None
+            digits = [get_format(name).digits for name in (a, b) if name in self.formats]
+            whole = self.rows * self.cols * LANES
+            peak[f"{a}x{b}"] = (
+                whole // math.prod(d or 1 for d in digits) if len(digits) == 2 else None
+            )
         return peak
 
     def to_dict(self) -> dict[str, object]:

@@ -12,7 +12,12 @@ PAIRS = LANES // PAIR
 
 def _exponent_bits() -> int:
     """Width of a signed packet exponent that holds every format's, for every stored exponent."""
-    values = [f.packet_exponent(e) for f in FORMATS.values() for e in (0, NAN_EXPONENT)]
+    values = [
+        f.packet_exponent(e)
+        for f in FORMATS.values()
+        if f.is_engine_format
+        for e in (0, NAN_EXPONENT)
+    ]
     return max(max(v, ~v).bit_length() for v in values) + 1
 
 

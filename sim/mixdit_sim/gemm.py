@@ -182,7 +182,9 @@ def run_gemm(
     # Commands that multiply nothing need no torch, nor wait for it.
     from mixdit_sw.gemm.fast import golden_gemm
 
-    gemm = Gemm.of(config, *pair)
+    is_built = {fmt.name for x in pair for fmt in x.formats} <= set(config.formats)
+    # Formats that the array is not built for have golden results, but no cycles.
+    gemm = Gemm.of(config, *pair) if is_built or options.backend == "rtl" else None
     cycles = mismatches = None
     start = time.perf_counter()
     if options.backend == "rtl":
@@ -196,9 +198,9 @@ def run_gemm(
     else:
         c = golden_gemm(*pair, kind)
         wall = time.perf_counter() - start
-    predicted = predict_cycles(gemm)
+    predicted = None if gemm is None else predict_cycles(gemm)
     return c, GemmReport(
-        scope="array",
+        scope=None if gemm is None else "array",
         backend=options.backend,
         shape=shape,
         macs=shape[0] * shape[1] * shape[2],
@@ -206,7 +208,11 @@ def run_gemm(
         nan_blocks=pair[0].nan_blocks + pair[1].nan_blocks,
         cycles=cycles,
         predicted_cycles=predicted,
-        utilization=utilization(gemm, shape[2], cycles or predicted),
+        utilization=(
+            None
+            if gemm is None or predicted is None
+            else utilization(gemm, shape[2], cycles or predicted)
+        ),
         qsnr_db=qsnr_db(exact, c),
         bit_exact=None if mismatches is None else mismatches == 0,
         mismatches=mismatches,

@@ -10,6 +10,7 @@
 namespace {
 
 constexpr int kLanes = 16;
+constexpr int kOcpLanes = 32;
 
 float float_of(uint32_t bits) {
     float x;
@@ -68,9 +69,70 @@ void quantize_block(const float* x, float* out, int magnitude_bits) {
     }
 }
 
+// An OCP element format: emax, log2 of the least step, mantissa bits, the largest code.
+struct OcpElement {
+    int largest_exponent, lsb, mantissa_bits;
+    double max_code;
+};
+
+// decode(encode(x)) of one OCP block at any exponent, in double.
+void quantize_ocp_exactly(const float* x, float* out, int count, int scale, const OcpElement& e) {
+    const double step = std::ldexp(1.0, scale + e.lsb);
+    for (int i = 0; i < count; i++) {
+        const double y = x[i] / step, magnitude = std::abs(y);
+        const int own = magnitude > 0 ? std::ilogb(magnitude) - e.mantissa_bits : 0;
+        const double quantum = std::ldexp(1.0, std::min(std::max(own, 0), 62));
+        const double code = std::min(std::nearbyint(magnitude / quantum) * quantum, e.max_code);
+        out[i] = static_cast<float>(std::copysign(code * step, y) + 0.0);
+    }
+}
+
+// decode(encode(x)) of one OCP block of `count` elements; see mixdit_sw/codec/fake.py.
+void quantize_ocp_block(const float* x, float* out, int count, const OcpElement& e) {
+    uint32_t bits[kOcpLanes];
+    std::memcpy(bits, x, count * sizeof *x);
+    uint32_t largest = 0;
+    for (int i = 0; i < count; i++) largest = std::max(largest, bits[i] & 0x7FFFFFFF);
+    if (largest >= 0x7F800000) {
+        std::fill(out, out + count, float_of(0x7FC00000));
+        return;
+    }
+    const int field = static_cast<int>(largest >> 23);
+    if (field < 64 || field > 190) {
+        const int own = largest == 0 ? -300 : std::ilogb(float_of(largest));
+        quantize_ocp_exactly(x, out, count, std::max(own - e.largest_exponent, -127), e);
+        return;
+    }
+    // Exponent field of the least normal element, and so of every subnormal one.
+    const int scale = field - e.largest_exponent;
+    const uint32_t least = static_cast<uint32_t>(scale + e.lsb + e.mantissa_bits);
+    const float limit =
+        static_cast<float>(e.max_code) * float_of(static_cast<uint32_t>(scale + e.lsb) << 23);
+    const uint32_t up = (23u - e.mantissa_bits) << 23;
+    for (int i = 0; i < count; i++) {
+        const uint32_t own = (bits[i] >> 23) & 0xFF;
+        const uint32_t exponent = own > least ? own : least;
+        const float magic = 1.5f * float_of((exponent << 23) + up);
+        const float rounded = (x[i] + magic) - magic;
+        const float capped = rounded > limit ? limit : rounded;
+        out[i] = (capped < -limit ? -limit : capped) + 0.0f;
+    }
+}
+
 }  // namespace
 
 extern "C" {
+
+// Rows of k elements in OCP blocks of `unit`; the last block of a row may be short.
+void fake_quantize_ocp(const float* x, float* out, int64_t rows, int64_t k, int64_t unit,
+                       int64_t largest_exponent, int64_t lsb, int64_t mantissa_bits,
+                       int64_t max_code) {
+    const OcpElement e{static_cast<int>(largest_exponent), static_cast<int>(lsb),
+                       static_cast<int>(mantissa_bits), static_cast<double>(max_code)};
+    for (int64_t row = 0; row < rows; row++, x += k, out += k)
+        for (int64_t i = 0; i < k; i += unit)
+            quantize_ocp_block(x + i, out + i, static_cast<int>(std::min(unit, k - i)), e);
+}
 
 // Rows of k elements; the last block of a row counts as padded with zeros.
 void fake_quantize(const float* x, float* out, int64_t rows, int64_t k, int64_t magnitude_bits) {
@@ -84,6 +146,34 @@ void fake_quantize(const float* x, float* out, int64_t rows, int64_t k, int64_t 
             quantize_block(tail, tail, static_cast<int>(magnitude_bits));
             std::copy(tail, tail + (k - whole), out + whole);
         }
+    }
+}
+
+// Chains of fused multiply-adds in K order, each rounded once to FP32; see
+// mixdit_sw/gemm/fast_values.py. a is (rows, k), b is (k, columns), all finite.
+void multiply_values(const double* a, const double* b, double* scratch, float* out, int64_t rows,
+                     int64_t columns, int64_t k) {
+    constexpr double kNearlyNormal = 0x1p-126 - 0x1p-151;
+    for (int64_t i = 0; i < rows; i++) {
+        double* total = scratch + i * columns;
+        std::fill(total, total + columns, 0.0);
+        for (int64_t n = 0; n < k; n++) {
+            const double left = a[i * k + n];
+            const double* right = b + n * columns;
+            for (int64_t j = 0; j < columns; j++) {
+                const double x = total[j], y = left * right[j];
+                const double rounded = x + y;
+                const double of_y = rounded - x;
+                const double error = (x - (rounded - of_y)) + (y - of_y);
+                const int64_t bits = bits_of(rounded);
+                const int64_t toward = (error > 0) == (rounded > 0) ? 1 : -1;
+                const bool adjust = error != 0 && (bits & 1) == 0 && std::abs(x) < 0x1p200;
+                const double odd = double_of(adjust ? bits + toward : bits);
+                const double kept = std::abs(odd) < kNearlyNormal ? 0.0 : odd;
+                total[j] = static_cast<double>(static_cast<float>(kept));
+            }
+        }
+        for (int64_t j = 0; j < columns; j++) out[i * columns + j] = static_cast<float>(total[j]);
     }
 }
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from mixdit_sw.formats import Format, MicroExponentFormat, OcpFormat
 from mixdit_sw.gemm.kinds import GUARDED_BITS, Aligned
 
 _SOURCE = Path(__file__).with_name("native.cpp")
@@ -32,6 +33,8 @@ _COUNT = ctypes.c_int64
 _POINTER = ctypes.c_void_p
 _SIGNATURES = {
     "fake_quantize": (_POINTER, _POINTER, _COUNT, _COUNT, _COUNT),
+    "fake_quantize_ocp": (_POINTER, _POINTER) + (_COUNT,) * 7,
+    "multiply_values": (_POINTER,) * 4 + (_COUNT,) * 3,
     "aligned_step": (_POINTER,) * 4 + (_COUNT,) * 7,
 }
 
@@ -42,15 +45,28 @@ def is_available() -> bool:
     return _library() is not None
 
 
-def fake_quantize(x: torch.Tensor, out: torch.Tensor, magnitude_bits: int) -> None:
-    """Set `out` to the values of x in a format; both float32 (rows, K), contiguous, on the CPU."""
-    loop = _loop("fake_quantize")
+def fake_quantize(x: torch.Tensor, out: torch.Tensor, fmt: Format) -> None:
+    """Set `out` to the values of x in a micro-exponent or an OCP format.
+
+    Both are float32 (rows, K), contiguous, on the CPU.
+    """
+    more: tuple[int, ...]
+    if isinstance(fmt, OcpFormat):
+        grid = fmt.element
+        # An integer element is one whose steps do not grow: all its codes are subnormal.
+        mantissa_bits = grid.bits if grid.mantissa_bits is None else grid.mantissa_bits
+        loop = _loop("fake_quantize_ocp")
+        more = (fmt.unit, fmt.largest_exponent, grid.lsb, mantissa_bits, grid.max_code)
+    else:
+        assert isinstance(fmt, MicroExponentFormat)
+        loop = _loop("fake_quantize")
+        more = (fmt.magnitude_bits,)
     pointers = (x.data_ptr(), out.data_ptr())
     stride = x.shape[1] * x.element_size()
 
     def run(start: int, stop: int) -> None:
         moved = (pointer + start * stride for pointer in pointers)
-        loop(*moved, stop - start, x.shape[1], magnitude_bits)
+        loop(*moved, stop - start, x.shape[1], *more)
 
     _split(x.shape[0], run)
 
@@ -83,6 +99,21 @@ def aligned_step(
         kind.max_lift * kind.step_bits,
         GUARDED_BITS - 1,
     )
+
+
+def multiply_values(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the chains of fused multiply-adds of a (M, K) and b (N, K), finite float32 (M, N)."""
+    loop = _loop("multiply_values")
+    left, right = a.double().contiguous(), b.double().T.contiguous()
+    out = torch.empty(a.shape[0], b.shape[0], dtype=torch.float32)
+    scratch = torch.empty(a.shape[0], b.shape[0], dtype=torch.float64)
+
+    def run(start: int, stop: int) -> None:
+        rows = (left[start:stop], right, scratch[start:stop], out[start:stop])
+        loop(*(x.data_ptr() for x in rows), stop - start, *reversed(right.shape))
+
+    _split(a.shape[0], run)
+    return out
 
 
 def _split(count: int, run: Callable[[int, int], None]) -> None:

@@ -4,9 +4,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixdit_sw.codec.reference import Blocks, check_matrix, encode
+from mixdit_sw.codec.reference import encode
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import LANES, MX9, NAN_EXPONENT, PAIR, BlockFormat
+from mixdit_sw.formats import (
+    LANES,
+    MX9,
+    NAN_EXPONENT,
+    NEAREST,
+    PAIR,
+    Blocks,
+    Format,
+    Rounding,
+    check_matrix,
+)
 
 
 @dataclass(frozen=True)
@@ -15,23 +25,33 @@ class QuantizedOperand:
 
     Members
     -------
-    codes : int16 (rows, n_blocks, 16)
+    codes : int16 (rows, n_blocks, 16), wider where a format needs it
         Signed integer codes.
     exponents : uint8 (rows, n_blocks)
         Shared exponents as stored.
     micro_exponents : uint8 (rows, n_blocks, 8)
         Micro-exponents.
-    formats : tuple of BlockFormat
+    formats : tuple of Format
         Format of each K-block.
     order : int64 (K,)
         Channel that stands at each position of the engine's order.
+    scales : float32 (rows, n_blocks), optional
+        Real-valued scale of each K-block, if any format has one; 1 where its format has none.
+    groups : tuple of int
+        Number of the scale group of each K-block; 0 without scales.
     """
 
     codes: np.ndarray
     exponents: np.ndarray
     micro_exponents: np.ndarray
-    formats: tuple[BlockFormat, ...]
+    formats: tuple[Format, ...]
     order: np.ndarray
+    scales: np.ndarray | None = None
+    groups: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            object.__setattr__(self, "groups", (0,) * len(self.formats))
 
     @property
     def rows(self) -> int:
@@ -61,9 +81,28 @@ class QuantizedOperand:
     @property
     def packed_bytes(self) -> int:
         """Bytes of the matrix as stored (docs/memory-order.md)."""
-        return self.rows * sum(fmt.block_bytes for fmt in self.formats)
+        counts = {fmt: self.formats.count(fmt) for fmt in dict.fromkeys(self.formats)}
+        return self.rows * sum(fmt.row_bytes(LANES * n) for fmt, n in counts.items())
 
-    def blocks(self, k_block: slice | int = slice(None)) -> Blocks:
+    @property
+    def has_packets(self) -> bool:
+        """Whether every K-block decodes into digit packets."""
+        return all(fmt.digits is not None for fmt in self.formats)
+
+    def values(self) -> np.ndarray:
+        """Return the values, float32 (rows, 16 * n_blocks), in engine order; NaN in NaN blocks."""
+        values = np.empty(self.codes.shape, np.float32)
+        for fmt in dict.fromkeys(self.formats):
+            chosen = _chosen(self.formats, fmt)
+            blocks = self.blocks(chosen)
+            if self.scales is None or not fmt.is_scaled:
+                values[:, chosen] = fmt.decode(blocks).reshape(blocks.codes.shape)
+            else:
+                scaled = blocks.codes.astype(np.float64) * self.scales[:, chosen, None]
+                values[:, chosen] = scaled.astype(np.float32)
+        return values.reshape(self.rows, -1)
+
+    def blocks(self, k_block: slice | int | np.ndarray = slice(None)) -> Blocks:
         """Return the blocks, or those of some K-blocks."""
         return Blocks(
             self.codes[:, k_block], self.exponents[:, k_block], self.micro_exponents[:, k_block]
@@ -122,10 +161,11 @@ def complete_to_blocks(x: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 def quantize_operand(
     x: np.ndarray,
-    fmt: BlockFormat,
+    fmt: Format,
     *,
     order: np.ndarray | None = None,
     high: np.ndarray | None = None,
+    rounding: Rounding = NEAREST,
 ) -> QuantizedOperand:
     """Quantize a matrix; K-blocks that hold a high channel are MX9.
 
@@ -133,12 +173,15 @@ def quantize_operand(
     ----------
     x : float32 (rows, K)
         Matrix.
-    fmt : BlockFormat
-        Format of the other K-blocks.
+    fmt : Format
+        Format of the other K-blocks. Where its blocks or groups are larger than a K-block, they are
+        made of the other K-blocks in their order.
     order : int64 (K,), optional
         Engine order of the channels; as they are by default.
     high : int64 (n,), optional
         High channels.
+    rounding : Rounding, optional
+        To nearest even by default.
 
     Returns
     -------
@@ -163,26 +206,65 @@ def quantize_operand(
     is_high = np.logical_or.reduce(np.pad(channel_high, (0, padding)).reshape(-1, LANES), axis=1)
     grouped = np.pad(x[:, order], [(0, 0), (0, padding)]).reshape(rows, -1, LANES)
 
-    codes = np.zeros(grouped.shape, np.int16)
-    exponents = np.zeros(grouped.shape[:2], np.uint8)
-    micro_exponents = np.zeros((*grouped.shape[:2], LANES // PAIR), np.uint8)
-    for chosen, block_format in ((is_high, MX9), (np.logical_not(is_high), fmt)):
-        if chosen.any():
-            part = encode(grouped[:, chosen].reshape(rows, -1), block_format)
-            codes[:, chosen] = part.codes
-            exponents[:, chosen] = part.exponents
-            micro_exponents[:, chosen] = part.micro_exponents
     formats = tuple(MX9 if chosen else fmt for chosen in is_high)
-    return QuantizedOperand(codes, exponents, micro_exponents, formats, order)
+    return assemble(encode_parts(grouped, formats, rounding), formats, order)
+
+
+def encode_parts(
+    grouped: np.ndarray, formats: tuple[Format, ...], rounding: Rounding = NEAREST
+) -> dict[Format, Blocks]:
+    """Return the blocks of each format, for float32 (rows, n_blocks, 16) in K-blocks of `formats`.
+
+    The K-blocks of a format are taken together in their order; where its blocks or groups are
+    larger than a K-block, the last one may be completed with zeros.
+    """
+    rows = grouped.shape[0]
+    return {
+        fmt: encode(grouped[:, _chosen(formats, fmt)].reshape(rows, -1), fmt, rounding)
+        for fmt in dict.fromkeys(formats)
+    }
+
+
+def assemble(
+    parts: dict[Format, Blocks], formats: tuple[Format, ...], order: np.ndarray
+) -> QuantizedOperand:
+    """Return the operand of `encode_parts`' blocks."""
+    rows = next(iter(parts.values())).codes.shape[0]
+    shape = (rows, len(formats))
+    codes = np.zeros((*shape, LANES), np.result_type(*(fmt.element.dtype for fmt in parts)))
+    exponents = np.zeros(shape, np.uint8)
+    micro_exponents = np.zeros((*shape, LANES // PAIR), np.uint8)
+    scales = np.ones(shape, np.float32) if any(fmt.is_scaled for fmt in parts) else None
+    groups, first_group = np.zeros(len(formats), np.int64), 1
+    for fmt, part in parts.items():
+        chosen = _chosen(formats, fmt)
+        count = int(chosen.sum())
+        codes[:, chosen] = part.codes[:, :count]
+        exponents[:, chosen] = part.exponents[:, :count]
+        micro_exponents[:, chosen] = part.micro_exponents[:, :count]
+        block_scales = fmt.block_scales(part)
+        if scales is not None and block_scales is not None:
+            scales[:, chosen] = block_scales[:, :count]
+            groups[chosen] = first_group + np.arange(count) * LANES // fmt.group(count * LANES)
+            first_group = int(groups.max()) + 1
+    return QuantizedOperand(
+        codes, exponents, micro_exponents, formats, order, scales, tuple(groups.tolist())
+    )
+
+
+def _chosen(formats: tuple[Format, ...], fmt: Format) -> np.ndarray:
+    """Return which K-blocks have a format, bool (n_blocks,)."""
+    return np.array([f == fmt for f in formats])
 
 
 def quantize_pair(
     a: np.ndarray,
     b: np.ndarray,
-    a_format: BlockFormat,
-    b_format: BlockFormat,
+    a_format: Format,
+    b_format: Format,
     a_high: np.ndarray | None = None,
     b_high: np.ndarray | None = None,
+    rounding: Rounding = NEAREST,
 ) -> tuple[QuantizedOperand, QuantizedOperand]:
     """Quantize the two operands of C = A @ B.T in one channel order.
 
@@ -194,10 +276,12 @@ def quantize_pair(
     ----------
     a, b : float32 (M, K), (N, K)
         Operands.
-    a_format, b_format : BlockFormat
+    a_format, b_format : Format
         Format of the channels that are not high.
     a_high, b_high : int (n,), optional
         High channels.
+    rounding : Rounding, optional
+        To nearest even by default.
 
     Raises
     ------
@@ -216,8 +300,8 @@ def quantize_pair(
     first = np.concatenate([in_a, np.setdiff1d(in_b, in_a)])
     order = np.concatenate([first, np.setdiff1d(np.arange(channels), first)]).astype(np.int64)
     return (
-        quantize_operand(a, a_format, order=order, high=in_a),
-        quantize_operand(b, b_format, order=order, high=in_b),
+        quantize_operand(a, a_format, order=order, high=in_a, rounding=rounding),
+        quantize_operand(b, b_format, order=order, high=in_b, rounding=rounding),
     )
 
 

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from mixdit_sw.codec.reference import decode, encode
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import FORMATS, MX4, MX6, MX9, BlockFormat, dot_bits, get_format
+from mixdit_sw.formats import MX4, MX6, MX9, Format, dot_bits, get_format
 
-ALL = list(FORMATS.values())
+ALL = [MX9, MX6, MX4]
 
 
 def f32(*values: float) -> np.ndarray:
     return np.array(values, np.float32)
 
 
-def check_encode(x: np.ndarray, fmt: BlockFormat) -> None:
+def check_encode(x: np.ndarray, fmt: Format) -> None:
     """Compare the blocks of a row of whole blocks, and their values, with the oracle's."""
     blocks = encode(x, fmt)
     values = decode(blocks, fmt)
@@ -182,11 +182,11 @@ def test_input_errors(x, message):
 
 
 def test_format_table():
-    assert [f.block_bytes for f in (MX9, MX6, MX4)] == [18, 12, 8]
-    assert [f.bits_per_element for f in (MX9, MX6, MX4)] == [9, 6, 4]
+    assert [f.row_bytes(16) for f in (MX9, MX6, MX4)] == [18, 12, 8]
+    assert [f.bits_per_element() for f in (MX9, MX6, MX4)] == [9, 6, 4]
     assert [f.max_code for f in (MX9, MX6, MX4)] == [127, 15, 3]
     assert [f.digits for f in (MX9, MX6, MX4)] == [2, 1, 1]
     assert [dot_bits(*p) for p in ((MX6, MX6), (MX9, MX6), (MX9, MX9))] == [15, 18, 21]
     assert get_format("mx6") is MX6
-    with pytest.raises(MixditError, match="Format must be one of mx9, mx6, mx4, not 'mx5'"):
+    with pytest.raises(MixditError, match="Format must be one of mx9, mx6, mx4, .*, not 'mx5'"):
         get_format("mx5")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mixdit_sw import native
+from mixdit_sw.formats import MX6
 from mixdit_sw.gemm import fast, reference
 from mixdit_sw.gemm.kinds import parse_kind
 
@@ -77,7 +78,7 @@ def test_no_compiler(unbuilt, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert not native.is_available()
     with pytest.raises(RuntimeError, match="ask is_available first"):
-        native.fake_quantize(torch.ones(1, 16), torch.ones(1, 16), 4)
+        native.fake_quantize(torch.ones(1, 16), torch.ones(1, 16), MX6)
     monkeypatch.setattr(fast, "_WORTH_COMPILING", 0)
     assert_reference(gemm_cases.random_case(1, 20, max_rows=8, max_k=200), "aligned40")
 

@@ -27,14 +27,19 @@ def test_round_trip(tmp_path, tensor, fmt):
     expected = decode(encode(tensor, fmt), fmt, 37)
     assert report == {
         "format": fmt.name,
-        "blocks": 18,
+        "blocks": 6 * fmt.padded(37) // 16,
         "nan_blocks": 0,
-        "padding": 11,
-        "bits_per_element": fmt.bits_per_element,
+        "padding": fmt.padded(37) - 37,
+        "bits_per_element": fmt.bits_per_element(37),
         "qsnr_db": qsnr_db(tensor, expected),
     }
     back = dequantize_npz(file, tmp_path / "y.npy")
-    assert back == {"format": fmt.name, "blocks": 18, "nan_blocks": 0, "shape": [2, 3, 37]}
+    assert back == {
+        "format": fmt.name,
+        "blocks": 6 * fmt.padded(37) // 16,
+        "nan_blocks": 0,
+        "shape": [2, 3, 37],
+    }
     y = np.load(tmp_path / "y.npy")
     assert y.dtype == np.float32 and np.array_equal(y, expected)
 
@@ -93,7 +98,7 @@ def test_bad_tensors(tmp_path, x, message):
 
 
 def test_bad_format(tmp_path, tensor):
-    with pytest.raises(MixditError, match="one of mx9, mx6, mx4, not 'fp8'"):
+    with pytest.raises(MixditError, match="one of mx9, mx6, mx4, .*, not 'fp8'"):
         quantized(tmp_path, tensor, "fp8")
 
 
@@ -146,7 +151,7 @@ def test_npy_instead_of_npz(tmp_path, tensor):
     ("change", "message"),
     [
         ({"codes": None}, "has no array 'codes': it is not a quantized tensor"),
-        ({"codes": np.zeros((1, 1, 16))}, "Array 'codes' of .* must be int16, not float64"),
+        ({"codes": np.zeros((1, 1, 16))}, "Array 'codes' of .* must be an integer, not float64"),
         ({"codes": np.full((1, 1, 16), 16, np.int16)}, r"Codes of mx6 must be -15..15, not 16..16"),
         ({"codes": np.zeros((1, 1, 15), np.int16)}, "Blocks must have 16 codes"),
         ({"micro_exponents": np.full((1, 1, 8), 2, np.uint8)}, "Micro-exponents must be 0 or 1"),
@@ -158,7 +163,7 @@ def test_npy_instead_of_npz(tmp_path, tensor):
         ({"shape": np.array([], np.int64)}, r"do not make a tensor of \(\)"),
         ({"shape": np.array([-1, 16])}, r"do not make a tensor of \(-1, 16\)"),
         ({"format": np.array("mx7")}, "not 'mx7'"),
-        ({"format": np.array(6)}, "Array 'format' of .* must be str, not int64"),
+        ({"format": np.array(6)}, "Array 'format' of .* must be text, not int64"),
     ],
 )
 def test_other_contents(tmp_path, change, message):

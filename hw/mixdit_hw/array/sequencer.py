@@ -4,9 +4,10 @@ from amaranth.hdl import Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from mixdit_hw.config import MAX_DIGITS, ArrayConfig
+from mixdit_hw.config import ArrayConfig
 from mixdit_hw.pe.pe import control_layout
 from mixdit_sw.codec.packets import passes
+from mixdit_sw.formats import MAX_DIGITS
 
 TAG = data.StructLayout({"a_digits": range(MAX_DIGITS + 1), "b_digits": range(MAX_DIGITS + 1)})
 """Precision of a K-block: digits of the A blocks and of the B blocks, 1..MAX_DIGITS."""

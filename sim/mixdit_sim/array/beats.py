@@ -63,7 +63,9 @@ class Gemm:
                 raise MixditError(
                     f"The array is built for {', '.join(config.formats)}, not for {fmt.name}"
                 )
-        digits = tuple((f.digits, g.digits) for f, g in zip(a.formats, b.formats, strict=True))
+        digits = tuple(
+            (f.digits or 0, g.digits or 0) for f, g in zip(a.formats, b.formats, strict=True)
+        )
         return cls(config, a.rows, b.rows, digits)
 
     @property

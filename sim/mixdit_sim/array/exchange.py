@@ -1,6 +1,5 @@
 """Files by which operands reach the simulator's process."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +7,15 @@ import numpy as np
 from mixdit_sw.formats import get_format
 from mixdit_sw.operand import QuantizedOperand
 
+ARRAYS = ("codes", "exponents", "micro_exponents", "order")
+
 
 def save_operands(path: Path, a: QuantizedOperand, b: QuantizedOperand) -> None:
-    """Write the two operands of a GEMM."""
+    """Write the two operands of a GEMM; the array takes none with real-valued scales."""
     arrays = {}
     for side, x in (("a", a), ("b", b)):
-        for field in fields(x):
-            value = getattr(x, field.name)
-            if field.name == "formats":
-                value = np.array([fmt.name for fmt in value])
-            arrays[f"{side}_{field.name}"] = value
+        arrays.update({f"{side}_{name}": getattr(x, name) for name in ARRAYS})
+        arrays[f"{side}_formats"] = np.array([fmt.name for fmt in x.formats])
     np.savez(path, **arrays)
 
 
@@ -26,7 +24,7 @@ def load_operands(path: Path) -> tuple[QuantizedOperand, QuantizedOperand]:
     with np.load(path) as arrays:
         sides = []
         for side in "ab":
-            values = {f.name: arrays[f"{side}_{f.name}"] for f in fields(QuantizedOperand)}
-            values["formats"] = tuple(get_format(str(name)) for name in values["formats"])
-            sides.append(QuantizedOperand(**values))
+            values = {name: arrays[f"{side}_{name}"] for name in ARRAYS}
+            formats = tuple(get_format(str(name)) for name in arrays[f"{side}_formats"])
+            sides.append(QuantizedOperand(**values, formats=formats))
     return sides[0], sides[1]

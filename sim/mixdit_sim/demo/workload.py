@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mixdit_sw.formats import LANES, MX6, MX9, BlockFormat
+from mixdit_sw.formats import LANES, MX6, MX9, Format
 from mixdit_sw.models.diffusion import BlockGemm, SamplerConfig, capture_block
 from mixdit_sw.models.load import load_dit
 from mixdit_sw.operand import QuantizedOperand, quantize_pair, select_high_channels
@@ -109,7 +109,7 @@ def _attention(gemm: BlockGemm, high: set[int], heads: int) -> Layer:
     b_high = MX9 if gemm.name == "qk" else MX6
     parts = []
     for index, (a, b) in enumerate(zip(gemm.a, gemm.b, strict=True)):
-        formats: tuple[BlockFormat, BlockFormat] = (MX9, b_high) if index in high else (MX6, MX6)
+        formats: tuple[Format, Format] = (MX9, b_high) if index in high else (MX6, MX6)
         parts.append(Part(a, b, quantize_pair(a, b, *formats)))
     text = f"MX6 x MX6, {HIGH_HEADS} of {heads} heads MX9 x {b_high.name.upper()}"
     return Layer(gemm.name, text, parts)

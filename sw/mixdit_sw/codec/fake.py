@@ -1,7 +1,8 @@
 """Fake quantization: decode(encode(x)), bit for bit, without the blocks in between.
 
-Large tensors on the CPU go to a compiled loop, where there is a compiler; others in chunks that
-stay in cache through a few passes of torch. Both work without divisions or integer codes. With
+Large tensors on the CPU go to a compiled loop, where there is a compiler and the format has one;
+others in chunks of rows through the codec, or, for micro-exponents, through a few passes of torch.
+The loops work without divisions or integer codes. For micro-exponents, with
 s the step of a pair and L = (2**m - 1) * s the largest value of its elements:
 
 * L is a float32 of exponent E - tau whose fraction starts with m - 1 ones;
@@ -11,14 +12,27 @@ s the step of a pair and L = (2**m - 1) * s the largest value of its elements:
 
 This is exact as long as no exponent is near an end of float32's range. Blocks of other exponents,
 NaN and Inf included, are encoded and decoded; the passes do so with the whole chunk.
+
+For OCP elements the step of x is 2**(e - m), e being x's exponent but at least that of the least
+normal element of the block, and adding and subtracting 1.5 * 2**23 steps rounds to it.
 """
+
+from typing import Any
 
 import torch
 
 from mixdit_sw import native
 from mixdit_sw.codec.fast import check_tensor, decode, encode
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import LANES, PAIR, BlockFormat
+from mixdit_sw.formats import (
+    LANES,
+    NEAREST,
+    PAIR,
+    Format,
+    MicroExponentFormat,
+    OcpFormat,
+    Rounding,
+)
 
 _CHUNK = {"cpu": 1 << 15, "cuda": 1 << 22}
 _WORTH_COMPILING = 1 << 20
@@ -31,20 +45,27 @@ _LOWEST, _HIGHEST = 9, 230
 """Block exponents between which subnormals are below half a step and no pass overflows."""
 
 
-@torch.no_grad()
 def fake_quantize(
-    x: torch.Tensor, fmt: BlockFormat, *, out: torch.Tensor | None = None
+    x: torch.Tensor,
+    fmt: Format,
+    *,
+    rounding: Rounding = NEAREST,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the values that x has in a format.
+
+    Gradients pass straight through: that of the result is that of x, except where x is NaN or Inf.
 
     Parameters
     ----------
     x : float32 (..., K)
         Quantized along the last axis, as if padded with zeros to whole blocks.
-    fmt : BlockFormat
+    fmt : Format
         Format.
+    rounding : Rounding, optional
+        To nearest even by default.
     out : float32 (..., K), optional
-        Contiguous tensor for the result, which may be x; a new one by default.
+        Contiguous tensor for the result, which may be x; a new one by default. Without gradients.
 
     Returns
     -------
@@ -58,23 +79,54 @@ def fake_quantize(
     """
     check_tensor(x)
     if out is None:
+        if torch.is_grad_enabled() and x.requires_grad:
+            return _StraightThrough.apply(x, fmt, rounding)
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
     if out.shape != x.shape or out.dtype != x.dtype or not out.is_contiguous():
         raise MixditError(
             f"Result must be contiguous float32 of shape {tuple(x.shape)}, "
             f"not {str(out.dtype).removeprefix('torch.')} of shape {tuple(out.shape)}"
         )
-    rows, out_rows = (t.reshape(-1, t.shape[-1]) for t in (x.contiguous(), out))
-    if x.shape[-1] % LANES == 0:
-        rows, out_rows = rows.view(-1, LANES), out_rows.view(-1, LANES)
-    if x.device.type == "cpu" and x.numel() >= _WORTH_COMPILING and native.is_available():
-        native.fake_quantize(rows, out_rows, fmt.magnitude_bits)
-    else:
-        _in_chunks(rows, out_rows, fmt)
+    with torch.no_grad():
+        _fake_quantize(x.detach(), fmt, rounding, out)
     return out
 
 
-def _in_chunks(rows: torch.Tensor, out: torch.Tensor, fmt: BlockFormat) -> None:
+class _StraightThrough(torch.autograd.Function):
+    """Fake quantization forward, the identity backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, fmt: Format, rounding: Rounding) -> torch.Tensor:
+        result = fake_quantize(x, fmt, rounding=rounding)
+        ctx.save_for_backward(result.isfinite())
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (is_finite,) = ctx.saved_tensors
+        return gradient * is_finite, None, None
+
+
+def _fake_quantize(x: torch.Tensor, fmt: Format, rounding: Rounding, out: torch.Tensor) -> None:
+    rows, out_rows = (t.reshape(-1, t.shape[-1]) for t in (x.contiguous(), out))
+    has_loop = isinstance(fmt, MicroExponentFormat | OcpFormat) and rounding == NEAREST
+    if has_loop and x.shape[-1] % fmt.unit == 0:
+        rows, out_rows = rows.view(-1, fmt.unit), out_rows.view(-1, fmt.unit)
+    is_large = x.device.type == "cpu" and x.numel() >= _WORTH_COMPILING
+    if has_loop and is_large and native.is_available():
+        native.fake_quantize(rows, out_rows, fmt)
+    elif isinstance(fmt, MicroExponentFormat) and rounding == NEAREST:
+        _in_chunks(rows, out_rows, fmt)
+    elif rounding.mode == "stochastic" or fmt.depends_on_tensor:
+        # Positions, or the largest magnitude, are those of the whole tensor.
+        out_rows.copy_(decode(encode(rows, fmt, rounding), fmt, rows.shape[1]))
+    else:
+        count = max(_CHUNK.get(x.device.type, _CHUNK["cpu"]) * 8 // rows.shape[1], 1)
+        for source, result in zip(rows.split(count), out_rows.split(count), strict=True):
+            result.copy_(decode(encode(source, fmt, rounding), fmt, rows.shape[1]))
+
+
+def _in_chunks(rows: torch.Tensor, out: torch.Tensor, fmt: MicroExponentFormat) -> None:
     """Quantize rows (n, K) into `out`, some rows at a time."""
     padding = -rows.shape[1] % LANES
     width = rows.shape[1] + padding
@@ -107,7 +159,7 @@ class _Passes:
         self._magic = torch.empty(size, dtype=torch.float32, device=device)
         self._lowest = torch.empty(size, dtype=torch.float32, device=device)
 
-    def __call__(self, x: torch.Tensor, out: torch.Tensor, fmt: BlockFormat) -> None:
+    def __call__(self, x: torch.Tensor, out: torch.Tensor, fmt: MicroExponentFormat) -> None:
         """Quantize the blocks x (n,) into out (n,), which may be x."""
         fields = self._pair_fields(x)
         exponents = fields.view(-1, _PAIRS).amax(dim=1)
@@ -128,7 +180,7 @@ class _Passes:
         octets = shifted.view(torch.uint8)
         return torch.maximum(octets[3::8], octets[7::8], out=self._fields[: x.numel() // PAIR])
 
-    def _largest_values(self, fields: torch.Tensor, fmt: BlockFormat) -> torch.Tensor:
+    def _largest_values(self, fields: torch.Tensor, fmt: MicroExponentFormat) -> torch.Tensor:
         """Return L for each element, float32 (n,), from the fields E - tau of the pairs."""
         ones = (1 << _FRACTION_BITS) - (1 << (24 - fmt.magnitude_bits))
         words = self._largest[: fields.numel()].copy_(fields)
@@ -143,6 +195,6 @@ def _is_safe(exponents: torch.Tensor) -> bool:
     return not bool(outside.any())
 
 
-def _round_trip(x: torch.Tensor, out: torch.Tensor, fmt: BlockFormat) -> None:
+def _round_trip(x: torch.Tensor, out: torch.Tensor, fmt: MicroExponentFormat) -> None:
     """Encode and decode the blocks x (n,) into out (n,)."""
     out.copy_(decode(encode(x.view(-1, LANES), fmt), fmt).view(-1))

@@ -5,8 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from mixdit_sw.codec.reference import Blocks
-from mixdit_sw.formats import DIGIT_BITS, EXPONENT_BIAS, NAN_EXPONENT, BlockFormat
+from mixdit_sw.errors import MixditError
+from mixdit_sw.formats import DIGIT_BITS, NAN_EXPONENT, Blocks, Format
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,16 @@ def passes(a_digits: int, b_digits: int) -> tuple[Pass, ...]:
     return tuple(steps)
 
 
-def to_packets(blocks: Blocks, fmt: BlockFormat) -> Packets:
-    """Split the blocks of one format into digit packets."""
+def to_packets(blocks: Blocks, fmt: Format) -> Packets:
+    """Split the blocks of one format into digit packets. Real-valued scales are not in them.
+
+    Raises
+    ------
+    MixditError
+        When the format needs more digits than the engine takes.
+    """
+    if fmt.digits is None:
+        raise MixditError(f"{fmt.name} has no digit packets: the engine does not multiply it")
     magnitude = np.abs(blocks.codes).astype(np.uint16)
     mask = (1 << DIGIT_BITS) - 1
     digits = [(magnitude >> (DIGIT_BITS * d)) & mask for d in range(fmt.digits)]
@@ -78,6 +86,6 @@ def to_packets(blocks: Blocks, fmt: BlockFormat) -> Packets:
         mag=np.stack(digits, axis=-2).astype(np.uint8),
         sign=(blocks.codes < 0).astype(np.uint8),
         tau=blocks.micro_exponents,
-        exponent=stored - np.int16(EXPONENT_BIAS + fmt.magnitude_bits),
+        exponent=stored - np.int16(fmt.exponent_offset),
         nan=nan,
     )

@@ -8,18 +8,19 @@ accumulator's rule says (`fast_fp32`, `fast_aligned`).
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import EXPONENT_BIAS, NAN_EXPONENT, PAIR
+from mixdit_sw.formats import NAN_EXPONENT, PAIR
 from mixdit_sw.gemm.fast_aligned import RAISED, AlignedTile
 from mixdit_sw.gemm.fast_fp32 import fp32_tile
+from mixdit_sw.gemm.fast_values import chain, to_fp32
 from mixdit_sw.gemm.kinds import Aligned, Kind
-from mixdit_sw.gemm.reference import check_operands
+from mixdit_sw.gemm.reference import check_operands, group_runs
 from mixdit_sw.gemm.sides import Side
 from mixdit_sw.operand import QuantizedOperand
 
@@ -43,23 +44,33 @@ class TorchOperand:
         A lane is worth lane * 2**exponent.
     is_nan : bool (rows,)
         Rows that hold a NaN block.
+    scales : float32 (rows, n_blocks), optional
+        Real-valued scales, 0 in NaN groups.
+    groups : tuple of int
+        Number of the scale group of each K-block; all alike without scales.
     """
 
     lanes: torch.Tensor
     exponents: torch.Tensor
     is_nan: torch.Tensor
+    scales: torch.Tensor | None = None
+    groups: tuple[int, ...] = ()
 
     @classmethod
     def from_quantized(
         cls, operand: QuantizedOperand, device: torch.device | str = "cpu"
     ) -> "TorchOperand":
         """Return `operand` on `device`."""
-        return cls.from_blocks(
-            torch.from_numpy(operand.codes).to(device),
+        base = cls.from_blocks(
+            torch.from_numpy(operand.codes.astype(np.int16)).to(device),
             torch.from_numpy(operand.exponents).to(device),
             torch.from_numpy(operand.micro_exponents).to(device),
-            [fmt.magnitude_bits for fmt in operand.formats],
+            [fmt.exponent_offset for fmt in operand.formats],
         )
+        if operand.scales is None:
+            return base
+        scales = torch.from_numpy(np.nan_to_num(operand.scales)).to(device)
+        return replace(base, scales=scales, groups=operand.groups)
 
     @classmethod
     def from_blocks(
@@ -67,11 +78,11 @@ class TorchOperand:
         codes: torch.Tensor,
         exponents: torch.Tensor,
         micro_exponents: torch.Tensor,
-        magnitude_bits: list[int],
+        offsets: list[int],
     ) -> "TorchOperand":
-        """Return the operand of stored blocks (`Blocks`) whose K-blocks have `magnitude_bits`."""
+        """Return the operand of stored blocks (`Blocks`), with each K-block's `exponent_offset`."""
         up = (1 - micro_exponents.to(torch.int16)).repeat_interleave(PAIR, dim=-1)
-        bias = torch.tensor(magnitude_bits, dtype=torch.int16, device=codes.device) + EXPONENT_BIAS
+        bias = torch.tensor(offsets, dtype=torch.int16, device=codes.device)
         return cls(
             lanes=codes << up,
             exponents=exponents.to(torch.int16) - bias,
@@ -82,7 +93,26 @@ class TorchOperand:
 def golden_gemm(a: QuantizedOperand, b: QuantizedOperand, kind: Kind) -> np.ndarray:
     """Return C = A @ B.T as the engine computes it; see `mixdit_sw.gemm.reference.golden_gemm`."""
     check_operands(a, b, kind)
+    if not (a.has_packets and b.has_packets):
+        chained = chain(_finite_values(a), _finite_values(b))
+        return _with_nan(chained, _nan_rows(a), _nan_rows(b)).numpy()
     return multiply(TorchOperand.from_quantized(a), TorchOperand.from_quantized(b), kind).numpy()
+
+
+def _finite_values(x: QuantizedOperand) -> torch.Tensor:
+    """Return the numbers, float32 (rows, 16 * n_blocks), 0 for NaN and Inf."""
+    return torch.from_numpy(np.nan_to_num(x.values(), nan=0.0, posinf=0.0, neginf=0.0))
+
+
+def _nan_rows(x: QuantizedOperand) -> torch.Tensor:
+    return torch.from_numpy((x.exponents == NAN_EXPONENT).any(axis=1))
+
+
+def _with_nan(c: torch.Tensor, a_is_nan: torch.Tensor, b_is_nan: torch.Tensor) -> torch.Tensor:
+    """Set the outputs that use a NaN block, and make all NaN alike."""
+    c[a_is_nan] = math.nan
+    c[:, b_is_nan] = math.nan
+    return c.masked_fill_(c.isnan(), math.nan)
 
 
 @torch.no_grad()
@@ -110,6 +140,39 @@ def multiply(a: TorchOperand, b: TorchOperand, kind: Kind) -> torch.Tensor:
         raise MixditError(
             f"A and B must have the same K-blocks, not {a.lanes.shape[1]} and {b.lanes.shape[1]}"
         )
+    if a.scales is None and b.scales is None:
+        c = _sum_blocks(a, b, kind)
+    else:
+        c = _sum_segments(a, b, kind)
+    return _with_nan(c, a.is_nan, b.is_nan)
+
+
+def _sum_segments(a: TorchOperand, b: TorchOperand, kind: Kind) -> torch.Tensor:
+    """Return the segments' sums, each times its scales, added in FP32."""
+    total = torch.zeros(a.lanes.shape[0], b.lanes.shape[0], device=a.lanes.device)
+    groups = [(x.groups or (0,) * x.lanes.shape[1]) for x in (a, b)]
+    for span in group_runs(*groups):
+        part = _sum_blocks(_k_blocks(a, span), _k_blocks(b, span), kind)
+        scale = to_fp32(torch.outer(_scales(a, span.start), _scales(b, span.start)))
+        total = to_fp32(total.double() + to_fp32(part.double() * scale))
+    return total
+
+
+def _k_blocks(x: TorchOperand, span: range) -> TorchOperand:
+    """Return some K-blocks, without their scales."""
+    chosen = slice(span.start, span.stop)
+    return TorchOperand(x.lanes[:, chosen], x.exponents[:, chosen], x.is_nan)
+
+
+def _scales(x: TorchOperand, k: int) -> torch.Tensor:
+    """Return the scale of each row in K-block k, float64."""
+    if x.scales is None:
+        return torch.ones(x.lanes.shape[0], dtype=torch.float64, device=x.lanes.device)
+    return x.scales[:, k].double()
+
+
+def _sum_blocks(a: TorchOperand, b: TorchOperand, kind: Kind) -> torch.Tensor:
+    """Return the sums of the K-blocks' dot products, NaN blocks aside."""
     device = a.lanes.device
     result = torch.empty(a.lanes.shape[0], b.lanes.shape[0], dtype=torch.float32, device=device)
     step = _tile_rows(device, kind)
@@ -122,8 +185,6 @@ def multiply(a: TorchOperand, b: TorchOperand, kind: Kind) -> torch.Tensor:
                 side_b = _side(b, cols, 0)
                 for r, side_a in rows:
                     result[r, cols] = _tile(side_a, side_b, kind, is_large)
-    result[a.is_nan] = math.nan
-    result[:, b.is_nan] = math.nan
     return result
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import EXPONENT_BIAS, NAN_EXPONENT, dot_bits
 from mixdit_sw.gemm.kinds import GUARDED_BITS, Aligned, Fp32, Kind
 from mixdit_sw.operand import QuantizedOperand
@@ -35,36 +36,102 @@ def golden_gemm(a: QuantizedOperand, b: QuantizedOperand, kind: Kind) -> np.ndar
     ------
     MixditError
         When K or the order of the channels differ, or blocks do not fit the accumulator.
+
+    Three forms, by format (docs/numerics.md): digit packets alone; digit packets whose groups have
+    real-valued scales; numbers without digit packets, for which `kind` does not matter.
     """
     check_operands(a, b, kind)
-    kept_a, kept_b = _integers(a), _integers(b)
-    is_nan = np.zeros((a.rows, b.rows), bool)
-    state = _STATES[type(kind)](kind, (a.rows, b.rows))
-    for k in range(a.n_blocks):
-        dot = kept_a[:, k].astype(np.int64) @ kept_b[:, k].astype(np.int64).T
-        weight = _exponents(a, k)[:, None] + _exponents(b, k)[None, :]
-        is_nan |= (a.exponents[:, k] == NAN_EXPONENT)[:, None]
-        is_nan |= (b.exponents[:, k] == NAN_EXPONENT)[None, :]
-        state.add(dot, weight)
-    return np.where(is_nan, np.uint32(NAN_BITS), state.bits()).astype(np.uint32).view(np.float32)
+    is_nan = (a.exponents == NAN_EXPONENT).any(axis=1)[:, None]
+    is_nan = is_nan | (b.exponents == NAN_EXPONENT).any(axis=1)[None, :]
+    if not (a.has_packets and b.has_packets):
+        words = _multiply_values(a, b)
+    elif a.scales is None and b.scales is None:
+        words = _sum_blocks(a, b, kind, range(a.n_blocks))
+    else:
+        words = _sum_segments(a, b, kind)
+    return np.where(is_nan, np.uint32(NAN_BITS), words).astype(np.uint32).view(np.float32)
 
 
 def check_operands(a: QuantizedOperand, b: QuantizedOperand, kind: Kind) -> None:
     """Check that `kind` can accumulate A @ B.T; raises MixditError when it cannot."""
     a.check_same_order(b)
-    if isinstance(kind, Aligned):
+    if a.n_blocks != b.n_blocks:
+        raise MixditError(f"A and B must have the same K-blocks, not {a.n_blocks} and {b.n_blocks}")
+    if isinstance(kind, Aligned) and a.has_packets and b.has_packets:
         pairs = set(zip(a.formats, b.formats, strict=True))
         kind.check_block_bits(max(dot_bits(*pair) for pair in pairs))
 
 
-def _integers(x: QuantizedOperand) -> np.ndarray:
+def group_runs(a: tuple[int, ...], b: tuple[int, ...]) -> list[range]:
+    """Return the runs of K-blocks over which the scale groups of A and of B stay the same."""
+    groups = list(zip(a, b, strict=True))
+    starts = [k for k in range(len(groups)) if k == 0 or groups[k] != groups[k - 1]]
+    return [range(*span) for span in zip(starts, [*starts[1:], len(groups)], strict=True)]
+
+
+def _sum_blocks(a: QuantizedOperand, b: QuantizedOperand, kind: Kind, span: range) -> np.ndarray:
+    """Return the FP32 words of the sums of some K-blocks' dot products."""
+    state = _STATES[type(kind)](kind, (a.rows, b.rows))
+    for k in span:
+        dot = _integers(a, k) @ _integers(b, k).T
+        state.add(dot, _exponents(a, k)[:, None] + _exponents(b, k)[None, :])
+    return state.bits()
+
+
+def _sum_segments(a: QuantizedOperand, b: QuantizedOperand, kind: Kind) -> np.ndarray:
+    """Return the FP32 words of the segments' sums, each times its scales, added in FP32."""
+    total = np.zeros((a.rows, b.rows), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for span in group_runs(a.groups, b.groups):
+            part = _sum_blocks(a, b, kind, span).astype(np.uint32).view(np.float32)
+            scale = to_fp32(np.outer(_scales(a, span[0]), _scales(b, span[0])))
+            product = to_fp32(part.astype(np.float64) * scale)
+            total = to_fp32(total.astype(np.float64) + product)
+    return np.where(np.isnan(total), np.uint32(NAN_BITS), total.view(np.uint32))
+
+
+def to_fp32(x: np.ndarray) -> np.ndarray:
+    """Return float64 x rounded to FP32; as everywhere, what is below normal is +0."""
+    return np.where(np.abs(x) < 2.0**-126 - 2.0**-151, 0.0, x).astype(np.float32)
+
+
+def _multiply_values(a: QuantizedOperand, b: QuantizedOperand) -> np.ndarray:
+    """Return the FP32 words of a chain of fused multiply-adds, each rounded once as `fp32` does."""
+    words = np.zeros((a.rows, b.rows), np.uint32)
+    (sig_a, exp_a), (sig_b, exp_b) = _significands(a.values()), _significands(b.values())
+    for i, j in np.ndindex(words.shape):
+        word = 0
+        for k in range(sig_a.shape[1]):
+            product = int(sig_a[i, k]) * int(sig_b[j, k])
+            if product:
+                word = _add_fp32(word, product, int(exp_a[i, k] + exp_b[j, k]))
+        words[i, j] = word
+    return words
+
+
+def _significands(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return integers s and e with x = s * 2**e; 0 for NaN and Inf."""
+    fraction, exponent = np.frexp(np.where(np.isfinite(x), x, 0.0).astype(np.float64))
+    return np.ldexp(fraction, SIG_BITS).astype(np.int64), exponent.astype(np.int64) - SIG_BITS
+
+
+def _scales(x: QuantizedOperand, k: int) -> np.ndarray:
+    """Return the scale of each row in K-block k, float64; 0 for a NaN group."""
+    if x.scales is None:
+        return np.ones(x.rows)
+    return np.nan_to_num(x.scales[:, k].astype(np.float64), nan=0.0)
+
+
+def _integers(x: QuantizedOperand, k: int) -> np.ndarray:
     """Return codes shifted by 1 - tau, so that products of lanes are the D of the contract."""
-    return x.codes << (1 - np.repeat(x.micro_exponents, 2, axis=-1).astype(np.int16))
+    return x.codes[:, k].astype(np.int64) << (
+        1 - np.repeat(x.micro_exponents[:, k], 2, axis=-1).astype(np.int64)
+    )
 
 
 def _exponents(x: QuantizedOperand, k: int) -> np.ndarray:
     """Return the packet exponents e of K-block k, int64 (rows,)."""
-    return x.exponents[:, k].astype(np.int64) - EXPONENT_BIAS - x.formats[k].magnitude_bits
+    return x.exponents[:, k].astype(np.int64) - x.formats[k].exponent_offset
 
 
 @dataclass
