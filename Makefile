@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
+PEERS := .venv/.installed-peers
 
 .PHONY: install demo test test-all bench lint clean
 
@@ -18,10 +19,14 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m "not heavy"
 
-test-all: $(READY)
+$(PEERS): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers-heavy]'
+	touch $@
+
+test-all: $(PEERS)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
-bench: $(READY)
+bench: $(PEERS)
 	$(BIN)/python -m bench
 
 lint: $(READY)

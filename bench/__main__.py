@@ -5,6 +5,8 @@ import sys
 
 BENCHMARKS = {
     "numerics": "golden GEMM and fake quantization against plain torch",
+    "quantizers": "fake quantization against quark and torchao, time and memory by size",
+    "formats": "quality of every format",
     "simulation": "build time and cycles per second of the simulated array",
     "emission": "time and size of emitted Verilog",
     "pe_study": "area and clock of PE variants",

@@ -43,12 +43,18 @@ def test_python_example(code, tmp_path, monkeypatch):
     exec(compile(code, "example", "exec"), {})
 
 
+def named(file):
+    """Return the example that stands for a file."""
+    return next(b.values[0] for b in blocks("python") if b.values[0].startswith(f"# {file}"))
+
+
 def run_command(line, tmp_path, monkeypatch):
     """Run a command on tensors of the names that the examples use."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for name, rows in (("x", 5), ("a", 20), ("b", 12)):
         np.save(f"{name}.npy", rng.normal(size=(rows, 64)).astype(np.float32))
+    Path("my_formats.py").write_text(named("my_formats.py"))
     monkeypatch.setattr(sys, "argv", shlex.split(line))
     with pytest.raises(SystemExit) as status:
         main()

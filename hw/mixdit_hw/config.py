@@ -8,7 +8,7 @@ from mixdit_hw.packet import EXPONENT_BITS
 from mixdit_hw.pe.accumulator import AccumulatorConfig
 from mixdit_hw.pe.to_fp32 import ToFp32
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import LANES, MAX_DIGITS, Format, dot_bits, get_format
+from mixdit_sw.formats import FORMATS, LANES, MAX_DIGITS, Format, dot_bits, get_format
 from mixdit_sw.gemm.kinds import parse_kind
 
 
@@ -173,6 +173,9 @@ class ArrayConfig:
 PRESETS: dict[str, ArrayConfig] = {
     "tiny": ArrayConfig(rows=2, cols=2, cluster_rows=2, cluster_cols=2),
     "small": ArrayConfig(rows=8, cols=8),
+    "wide": ArrayConfig(
+        rows=8, cols=8, formats=tuple(name for name, fmt in FORMATS.items() if fmt.is_engine_format)
+    ),
     "paper": ArrayConfig(rows=64, cols=64),
 }
 

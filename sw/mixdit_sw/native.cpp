@@ -87,6 +87,23 @@ void quantize_ocp_exactly(const float* x, float* out, int count, int scale, cons
     }
 }
 
+constexpr int kNanScale = 255 - 127;
+
+// Exponent X of a block's scale; kNanScale for a NaN block.
+int ocp_scale(const float* x, int count, const OcpElement& e) {
+    uint32_t largest = 0;
+    for (int i = 0; i < count; i++) {
+        uint32_t bits;
+        std::memcpy(&bits, x + i, sizeof bits);
+        largest = std::max(largest, bits & 0x7FFFFFFF);
+    }
+    if (largest >= 0x7F800000) return kNanScale;
+    if (largest == 0) return -127;
+    const int field = static_cast<int>(largest >> 23);
+    const int own = field ? field - 127 : std::ilogb(float_of(largest));
+    return std::max(own - e.largest_exponent, -127);
+}
+
 // decode(encode(x)) of one OCP block of `count` elements; see mixdit_sw/codec/fake.py.
 void quantize_ocp_block(const float* x, float* out, int count, const OcpElement& e) {
     uint32_t bits[kOcpLanes];
@@ -145,6 +162,29 @@ void fake_quantize(const float* x, float* out, int64_t rows, int64_t k, int64_t 
             std::copy(x + whole, x + k, tail);
             quantize_block(tail, tail, static_cast<int>(magnitude_bits));
             std::copy(tail, tail + (k - whole), out + whole);
+        }
+    }
+}
+
+// OCP blocks of `unit` elements, x (blocks, unit), as codes and as an exponent for each K-block.
+void encode_ocp(const float* x, void* codes, uint8_t* exponents, int64_t blocks, int64_t unit,
+                int64_t largest_exponent, int64_t lsb, int64_t mantissa_bits, int64_t max_code,
+                int64_t code_bytes) {
+    const OcpElement e{static_cast<int>(largest_exponent), static_cast<int>(lsb),
+                       static_cast<int>(mantissa_bits), static_cast<double>(max_code)};
+    const int count = static_cast<int>(unit);
+    for (int64_t n = 0; n < blocks; n++, x += unit, exponents += unit / kLanes) {
+        float values[kOcpLanes];
+        quantize_ocp_block(x, values, count, e);
+        const int scale = ocp_scale(x, count, e);
+        std::fill(exponents, exponents + unit / kLanes, static_cast<uint8_t>(scale + 127));
+        if (scale == kNanScale) std::fill(values, values + count, 0.0f);
+        const double up = std::ldexp(1.0, -(scale + e.lsb));
+        for (int i = 0; i < count; i++) {
+            const double code = values[i] * up;
+            if (code_bytes == 2) static_cast<int16_t*>(codes)[n * unit + i] = code;
+            else if (code_bytes == 4) static_cast<int32_t*>(codes)[n * unit + i] = code;
+            else static_cast<int64_t*>(codes)[n * unit + i] = code;
         }
     }
 }

@@ -29,11 +29,15 @@ _FLAGS = (
 )
 _TIMEOUT_S = 120
 
+MAX_UNIT = 32
+"""Largest OCP block that the loops take."""
+
 _COUNT = ctypes.c_int64
 _POINTER = ctypes.c_void_p
 _SIGNATURES = {
     "fake_quantize": (_POINTER, _POINTER, _COUNT, _COUNT, _COUNT),
     "fake_quantize_ocp": (_POINTER, _POINTER) + (_COUNT,) * 7,
+    "encode_ocp": (_POINTER, _POINTER, _POINTER) + (_COUNT,) * 7,
     "multiply_values": (_POINTER,) * 4 + (_COUNT,) * 3,
     "aligned_step": (_POINTER,) * 4 + (_COUNT,) * 7,
 }
@@ -52,11 +56,8 @@ def fake_quantize(x: torch.Tensor, out: torch.Tensor, fmt: Format) -> None:
     """
     more: tuple[int, ...]
     if isinstance(fmt, OcpFormat):
-        grid = fmt.element
-        # An integer element is one whose steps do not grow: all its codes are subnormal.
-        mantissa_bits = grid.bits if grid.mantissa_bits is None else grid.mantissa_bits
         loop = _loop("fake_quantize_ocp")
-        more = (fmt.unit, fmt.largest_exponent, grid.lsb, mantissa_bits, grid.max_code)
+        more = _ocp_parameters(fmt)
     else:
         assert isinstance(fmt, MicroExponentFormat)
         loop = _loop("fake_quantize")
@@ -69,6 +70,34 @@ def fake_quantize(x: torch.Tensor, out: torch.Tensor, fmt: Format) -> None:
         loop(*moved, stop - start, x.shape[1], *more)
 
     _split(x.shape[0], run)
+
+
+def encode_ocp(
+    x: torch.Tensor, codes: torch.Tensor, exponents: torch.Tensor, fmt: OcpFormat
+) -> None:
+    """Set codes (n, unit) and stored exponents uint8 (n, unit / 16) of blocks x float32 (n, unit).
+
+    All are contiguous, on the CPU; codes have a type that holds the format's.
+    """
+    loop, per_block = _loop("encode_ocp"), exponents.shape[1]
+
+    def run(start: int, stop: int) -> None:
+        pointers = (
+            x.data_ptr() + 4 * start * fmt.unit,
+            codes.data_ptr() + codes.element_size() * start * fmt.unit,
+            exponents.data_ptr() + start * per_block,
+        )
+        loop(*pointers, stop - start, *_ocp_parameters(fmt), codes.element_size())
+
+    _split(x.shape[0], run)
+
+
+def _ocp_parameters(fmt: OcpFormat) -> tuple[int, ...]:
+    """Return unit, emax, log2 of the least step, mantissa bits and largest code."""
+    grid = fmt.element
+    # An integer element is one whose steps do not grow: all its codes are subnormal.
+    mantissa_bits = grid.bits if grid.mantissa_bits is None else grid.mantissa_bits
+    return fmt.unit, fmt.largest_exponent, grid.lsb, mantissa_bits, grid.max_code
 
 
 def aligned_step(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mixdit_sw.codec.reference import decode, encode
-from mixdit_sw.formats import FORMATS, get_format
+from mixdit_sw.formats import FORMATS, Rounding, get_format
 
 KEYS = {"format", "blocks", "bits_per_element", "qsnr_db"}
 
@@ -118,3 +118,31 @@ def test_output_that_cannot_be_written(back, mixdit, refused, inputs):
     arguments = (quantized, "--dequantize") if back else (source,)
     for out in (source / "out", "", "/proc/none/out"):
         assert "Cannot write" in refused("quantize", *arguments, "--out", out)
+
+
+def test_rounding_and_seed(report, inputs):
+    x, source = tensor(inputs)
+    for mode, seed in (("truncate", 0), ("stochastic", 7)):
+        options = ("--rounding", mode, "--seed", seed)
+        report("quantize", source, "--out", inputs.folder / "x.npz", *options)
+        expected = encode(x, get_format("mx6"), Rounding(mode, seed))
+        assert np.array_equal(np.load(inputs.folder / "x.npz")["codes"], expected.codes)
+
+
+def test_formats_of_a_user(report, refused, inputs):
+    _, source = tensor(inputs)
+    mine = inputs.write(
+        "mine.py",
+        "from mixdit_sw.formats import register\n"
+        "from mixdit_sw.formats.micro_exponent import micro_exponent\n"
+        "register(micro_exponent('mx5', 3))\n",
+    )
+    options = ("--formats", mine, "--format", "mx5")
+    found = report("quantize", source, "--out", inputs.folder / "x.npz", *options)
+    assert (found["format"], found["bits_per_element"]) == ("mx5", 5.0)
+    for text, message in (("1 / 0", "ZeroDivisionError"), ("def", "SyntaxError")):
+        bad = inputs.write("bad.py", text)
+        error = refused("quantize", source, "--out", inputs.folder / "y.npz", "--formats", bad)
+        assert f"{bad} failed: {message}" in error
+    missing = refused("quantize", source, "--out", inputs.folder / "y.npz", "--formats", "none.py")
+    assert "Cannot read none.py: No such file" in missing

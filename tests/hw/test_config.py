@@ -29,6 +29,7 @@ def config(**changes):
     [
         ("tiny", 2, (64, 32, 16)),
         ("small", 8, (1024, 512, 256)),
+        ("wide", 8, (1024, 512, 256)),
         ("paper", 64, (65536, 32768, 16384)),
     ],
 )
@@ -38,11 +39,13 @@ def test_presets(name, rows, peak):
     assert preset.accumulator == "aligned40"
     assert list(preset.peak_macs_per_cycle) == ["mx6xmx6", "mx9xmx6", "mx9xmx9"]
     assert tuple(preset.peak_macs_per_cycle.values()) == peak
-    assert set(PRESETS) == {"tiny", "small", "paper"}
+    assert set(PRESETS) == {"tiny", "small", "wide", "paper"}
 
 
 def test_unknown_preset():
-    with pytest.raises(MixditError, match="^Preset must be one of tiny, small, paper, not 'x'$"):
+    with pytest.raises(
+        MixditError, match="^Preset must be one of tiny, small, wide, paper, not 'x'$"
+    ):
         get_preset("x")
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from mixdit_sw import native
-from mixdit_sw.codec.fast import check_tensor, decode, encode
+from mixdit_sw.codec.fast import check_tensor, decode, encode, tensor_scale
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import (
     LANES,
@@ -33,6 +33,7 @@ from mixdit_sw.formats import (
     OcpFormat,
     Rounding,
 )
+from mixdit_sw.formats.scaled import NvFormat
 
 _CHUNK = {"cpu": 1 << 15, "cuda": 1 << 22}
 _WORTH_COMPILING = 1 << 20
@@ -110,6 +111,7 @@ class _StraightThrough(torch.autograd.Function):
 def _fake_quantize(x: torch.Tensor, fmt: Format, rounding: Rounding, out: torch.Tensor) -> None:
     rows, out_rows = (t.reshape(-1, t.shape[-1]) for t in (x.contiguous(), out))
     has_loop = isinstance(fmt, MicroExponentFormat | OcpFormat) and rounding == NEAREST
+    has_loop = has_loop and fmt.unit <= native.MAX_UNIT
     if has_loop and x.shape[-1] % fmt.unit == 0:
         rows, out_rows = rows.view(-1, fmt.unit), out_rows.view(-1, fmt.unit)
     is_large = x.device.type == "cpu" and x.numel() >= _WORTH_COMPILING
@@ -117,13 +119,15 @@ def _fake_quantize(x: torch.Tensor, fmt: Format, rounding: Rounding, out: torch.
         native.fake_quantize(rows, out_rows, fmt)
     elif isinstance(fmt, MicroExponentFormat) and rounding == NEAREST:
         _in_chunks(rows, out_rows, fmt)
-    elif rounding.mode == "stochastic" or fmt.depends_on_tensor:
-        # Positions, or the largest magnitude, are those of the whole tensor.
+    elif rounding.mode == "stochastic":
+        # Positions are those in the whole tensor.
         out_rows.copy_(decode(encode(rows, fmt, rounding), fmt, rows.shape[1]))
     else:
         count = max(_CHUNK.get(x.device.type, _CHUNK["cpu"]) * 8 // rows.shape[1], 1)
+        scale = tensor_scale(rows.split(count), fmt) if isinstance(fmt, NvFormat) else None
         for source, result in zip(rows.split(count), out_rows.split(count), strict=True):
-            result.copy_(decode(encode(source, fmt, rounding), fmt, rows.shape[1]))
+            blocks = encode(source, fmt, rounding, tensor_scale=scale)
+            result.copy_(decode(blocks, fmt, rows.shape[1]))
 
 
 def _in_chunks(rows: torch.Tensor, out: torch.Tensor, fmt: MicroExponentFormat) -> None:

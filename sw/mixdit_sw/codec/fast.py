@@ -4,12 +4,13 @@ Each family of formats has its form here; a family without one is encoded by its
 NumPy. All is done in float64, which holds every quotient of the definitions well enough to round.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
+from mixdit_sw import native
 from mixdit_sw.codec.rounding import power_of_two, round_codes
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import (
@@ -30,6 +31,10 @@ from mixdit_sw.formats.scaled import NvFormat
 
 _PAIRS = LANES // PAIR
 _FRACTION_BITS = 23
+
+_WORTH_COMPILING = 1 << 20
+"""Elements above which a second for a compiled loop may pay."""
+
 _DTYPES = {np.int16: torch.int16, np.int32: torch.int32, np.int64: torch.int64}
 
 
@@ -74,19 +79,30 @@ def check_tensor(x: torch.Tensor) -> None:
         raise MixditError(f"Tensor must be a torch tensor, not {type(x).__name__}")
     if x.dtype != torch.float32:
         raise MixditError(f"Tensor must be float32, not {str(x.dtype).removeprefix('torch.')}")
-    if x.ndim == 0 or x.shape[-1] == 0:
+    if x.ndim == 0 or x.numel() == 0:
         raise MixditError(
-            f"Tensor must have elements along its last axis, not shape {tuple(x.shape)}"
+            f"Tensor must have rows of elements along its last axis, not shape {tuple(x.shape)}"
         )
 
 
 @torch.no_grad()
-def encode(x: torch.Tensor, fmt: Format, rounding: Rounding = NEAREST) -> TensorBlocks:
-    """Quantize float32 x (..., K) along its last axis; see `mixdit_sw.codec.reference.encode`."""
+def encode(
+    x: torch.Tensor,
+    fmt: Format,
+    rounding: Rounding = NEAREST,
+    *,
+    tensor_scale: np.float32 | None = None,
+) -> TensorBlocks:
+    """Quantize float32 x (..., K) along its last axis; see `mixdit_sw.codec.reference.encode`.
+
+    `tensor_scale` is for a part of a tensor, in formats that have a scale for the whole.
+    """
     check_tensor(x)
     x = torch.nn.functional.pad(x, (0, fmt.padded(x.shape[-1]) - x.shape[-1])).contiguous()
     for family, (encoder, _) in _FAMILIES.items():
         if type(fmt) is family:
+            if isinstance(fmt, NvFormat):
+                return _encode_nv(x, fmt, rounding, tensor_scale)
             return encoder(x, fmt, rounding)
     return TensorBlocks.from_numpy(fmt.encode(x.cpu().numpy(), rounding), x.device)
 
@@ -132,6 +148,15 @@ def _decode_micro(blocks: TensorBlocks, fmt: MicroExponentFormat) -> torch.Tenso
 
 
 def _encode_ocp(x: torch.Tensor, fmt: OcpFormat, rounding: Rounding) -> TensorBlocks:
+    is_large = x.device.type == "cpu" and x.numel() >= _WORTH_COMPILING
+    if is_large and rounding == NEAREST and fmt.unit <= native.MAX_UNIT and native.is_available():
+        shape = (*x.shape[:-1], x.shape[-1] // LANES)
+        codes = torch.empty((*shape, LANES), dtype=_DTYPES[fmt.element.dtype])
+        exponents = torch.empty(shape, dtype=torch.uint8)
+        per_unit = (-1, fmt.unit // LANES)
+        native.encode_ocp(x.view(-1, fmt.unit), codes, exponents.view(per_unit), fmt)
+        taus = torch.ones((*shape, _PAIRS), dtype=torch.uint8)
+        return TensorBlocks(codes, exponents, taus)
     groups, is_nan = _finite_groups(x, fmt.unit)
     largest = groups.abs().amax(dim=-1)
     exponents = torch.frexp(largest).exponent - 1 - fmt.largest_exponent
@@ -169,17 +194,28 @@ def _encode_asymmetric(x: torch.Tensor, fmt: AsymmetricFormat, rounding: Roundin
     return TensorBlocks(**{**vars(blocks), "zero_points": stored})
 
 
-def _encode_nv(x: torch.Tensor, fmt: NvFormat, rounding: Rounding) -> TensorBlocks:
+def tensor_scale(parts: Iterable[torch.Tensor], fmt: NvFormat) -> np.float32:
+    """Return the scale of the whole tensor that float32 `parts` (..., K) are."""
+    largest = 0.0
+    for part in parts:
+        groups, _ = _finite_groups(part, fmt.unit)
+        largest = max(largest, float(groups.abs().max()))
+    return fmt.tensor_scale(largest)
+
+
+def _encode_nv(
+    x: torch.Tensor, fmt: NvFormat, rounding: Rounding, scale: np.float32 | None = None
+) -> TensorBlocks:
     groups, is_nan = _finite_groups(x, fmt.group(x.shape[-1]))
     largest = groups.abs().amax(dim=-1)
-    tensor_scale = fmt.tensor_scale(float(largest.max()) if largest.numel() else 0.0)
+    scale = fmt.tensor_scale(float(largest.max())) if scale is None else scale
     grid = fmt.block_scale
-    quotient = largest / 6.0 / float(tensor_scale) if tensor_scale else largest * 0.0
+    quotient = largest / 6.0 / float(scale) if scale else largest * 0.0
     scales = round_codes(quotient * 2.0**-grid.lsb, grid, NEAREST).double() * 2.0**grid.lsb
-    step = (scales * float(tensor_scale)).to(torch.float32) * 0.5
+    step = (scales * (float(scale) * 0.5)).to(torch.float32)
     codes = round_codes(_quotient(groups, step), fmt.element, rounding)
     blocks = _scaled_blocks(codes, is_nan, scales.to(torch.float32), fmt, x.shape[-1])
-    return TensorBlocks(**{**vars(blocks), "tensor_scale": tensor_scale})
+    return TensorBlocks(**{**vars(blocks), "tensor_scale": scale})
 
 
 def _decode_scaled(blocks: TensorBlocks, fmt: ScaledFormat) -> torch.Tensor:
@@ -187,7 +223,7 @@ def _decode_scaled(blocks: TensorBlocks, fmt: ScaledFormat) -> torch.Tensor:
     n_blocks = blocks.codes.shape[-2]
     scales = blocks.scales
     if blocks.tensor_scale is not None:
-        scales = (scales.double() * float(blocks.tensor_scale)).to(torch.float32) * 0.5
+        scales = (scales.double() * (float(blocks.tensor_scale) * 0.5)).to(torch.float32)
     per_group = fmt.group(n_blocks * LANES) // LANES
     scales = scales.repeat_interleave(per_group, dim=-1)[..., :n_blocks, None]
     return (blocks.codes.double() * scales.double()).to(torch.float32).flatten(-2)

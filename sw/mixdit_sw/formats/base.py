@@ -204,8 +204,10 @@ def check_matrix(x: np.ndarray) -> None:
         raise MixditError(f"Tensor must be a NumPy array, not {type(x).__name__}")
     if x.dtype != np.float32:
         raise MixditError(f"Tensor must be float32, not {x.dtype}")
-    if x.ndim == 0 or x.shape[-1] == 0:
-        raise MixditError(f"Tensor must have elements along its last axis, not shape {x.shape}")
+    if x.ndim == 0 or x.size == 0:
+        raise MixditError(
+            f"Tensor must have rows of elements along its last axis, not shape {x.shape}"
+        )
 
 
 def finite_groups(x: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:

@@ -98,6 +98,12 @@ class HalfFormat(Format):
         for name in ("exponents", "micro_exponents"):
             if not np.array_equal(getattr(expected, name), getattr(blocks, name)):
                 raise MixditError(f"Blocks of {self.name} have other {name} than their numbers")
+        top = ((1 << self.exponent_bits) - 1) << self.mantissa_bits
+        magnitude = blocks.codes & 0x7FFF
+        is_nan = magnitude > top
+        quiet = top | 1 << (self.mantissa_bits - 1)
+        if (blocks.codes[is_nan] != quiet).any() or (blocks.codes[magnitude == 0] != 0).any():
+            raise MixditError(f"Blocks of {self.name} hold a negative zero or another NaN")
 
     def _blocks(self, codes: np.ndarray) -> Blocks:
         """Return the blocks of bits int32 (..., n_blocks, 16)."""

@@ -124,7 +124,8 @@ class ScaledFormat(Format):
         shape = (*blocks.exponents.shape[:-1], -(-n_blocks * LANES // self.group(n_blocks * LANES)))
         if blocks.scales is None or blocks.scales.shape != shape:
             raise MixditError(f"Blocks of {self.name} must have scales of shape {shape}")
-        if (blocks.scales < 0).any() or np.isinf(blocks.scales).any():
+        is_number = np.isnan(blocks.scales) | np.isfinite(blocks.scales)
+        if not is_number.all() or (np.signbit(blocks.scales) & ~np.isnan(blocks.scales)).any():
             raise MixditError("Scales must be positive numbers, 0 or NaN")
         expected = np.isnan(self.block_scales(blocks))
         if not np.array_equal(expected, blocks.exponents == NAN_EXPONENT):
@@ -136,7 +137,8 @@ class AsymmetricFormat(ScaledFormat):
     """Q-DiT's groups (arXiv 2406.17343, section 4.1): an FP32 scale and a zero point z.
 
     The range always includes 0: lo = min(0, min x), hi = max(0, max x),
-    scale = FP32((hi - lo) / (2**b - 1)), z = round(-lo / scale) to nearest even, and an element
+    scale = FP32((hi - lo) / (2**b - 1)), in float64 up to FP32(), z = round(-lo / scale) to nearest
+    even, and an element
     q = clamp(round(x / scale) + z, 0, 2**b - 1) is worth FP32((q - z) * scale). Codes are q - z.
     """
 
@@ -205,6 +207,8 @@ class AsymmetricFormat(ScaledFormat):
         assert blocks.zero_points is not None and blocks.scales is not None
         if blocks.zero_points.shape != blocks.scales.shape:
             raise MixditError(f"Blocks of {self.name} must have a zero point for each scale")
+        if blocks.zero_points[np.isnan(blocks.scales)].any():
+            raise MixditError("The zero point of a NaN group must be 0")
         if blocks.zero_points.max(initial=0) > self.levels:
             raise MixditError(f"Zero points of {self.name} must be at most {self.levels}")
 
@@ -214,7 +218,7 @@ class NvFormat(ScaledFormat):
     """NVFP4: blocks of 16 with an E4M3 scale, and one FP32 scale for the tensor.
 
     tensor scale = FP32(absmax of all / (448 * 6)), block scale = E4M3(absmax / 6 / tensor scale);
-    an element is FP32(code * S) with S = FP32(block scale * tensor scale) / 2, since codes count
+    an element is FP32(code * S) with S = FP32(block scale * tensor scale / 2), since codes count
     halves. Blocks whose scale rounds to zero are zeros.
     """
 
@@ -241,7 +245,7 @@ class NvFormat(ScaledFormat):
         grid = self.block_scale
         quotient = largest / 6.0 / np.float64(tensor_scale) if tensor_scale else largest * 0.0
         scales = np.ldexp(grid.round(np.ldexp(quotient, -grid.lsb), NEAREST), grid.lsb)
-        step = (scales * np.float64(tensor_scale)).astype(np.float32) * np.float32(0.5)
+        step = (scales * (np.float64(tensor_scale) * 0.5)).astype(np.float32)
         codes = self.element.round(_quotient(numbers, step), rounding)
         blocks = _blocks(codes, is_nan, scales.astype(np.float32), self, x.shape[-1])
         return replace(blocks, tensor_scale=np.float32(tensor_scale))
@@ -281,8 +285,8 @@ class NvFormat(ScaledFormat):
     def block_scales(self, blocks: Blocks) -> np.ndarray:
         """Return the scale of each K-block in units of its codes."""
         assert blocks.tensor_scale is not None
-        exact = super().block_scales(blocks).astype(np.float64) * np.float64(blocks.tensor_scale)
-        return exact.astype(np.float32) * np.float32(0.5)
+        scales = super().block_scales(blocks).astype(np.float64)
+        return (scales * (np.float64(blocks.tensor_scale) * 0.5)).astype(np.float32)
 
 
 def _quotient(numbers: np.ndarray, scales: np.ndarray) -> np.ndarray:

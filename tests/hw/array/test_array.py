@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hw_driver import PAIRS, count_different, operands, run_array, tiny
 
+from mixdit_hw.config import get_preset
 from mixdit_sim.array.cycles import predict_cycles
-from mixdit_sw.formats import MX6, MX9
+from mixdit_sw.formats import MX6, MX9, get_format
 from mixdit_sw.gemm.kinds import parse_kind
 from mixdit_sw.gemm.reference import golden_gemm
 from mixdit_sw.operand import quantize_pair
@@ -71,3 +72,28 @@ def test_digit_passes_do_not_change_results():
     nine = run_array(config, *quantize_pair(a, b, MX9, MX9)).c
     assert np.array_equal(six, nine)
     assert np.array_equal(six, a @ b.T)
+
+
+WIDE = [
+    ("mxfp6_e3m2", "mxfp6_e3m2"),
+    ("mxint8", "mxfp4"),
+    ("mx9", "mxfp6_e3m2"),
+    ("mxfp6_e2m3", "mx6"),
+]
+
+
+@pytest.mark.parametrize("accumulator", ["aligned40", "fp32"])
+@pytest.mark.parametrize("names", WIDE, ids="-".join)
+def test_formats_of_up_to_three_digits(names, accumulator):
+    """The array of preset `wide`, whose formats have one, two or three digits."""
+    config = tiny(formats=get_preset("wide").formats, accumulator=accumulator)
+    rng = np.random.default_rng(3)
+    x, y = (
+        (rng.normal(size=(rows, 70)) * np.exp2(rng.integers(-9, 9, (rows, 70)))).astype(np.float32)
+        for rows in (5, 4)
+    )
+    x[2, 40], x[4] = np.nan, 0
+    pair = quantize_pair(x, y, *map(get_format, names), np.array([3]))
+    run = run_array(config, *pair)
+    assert count_different(run.c, golden_gemm(*pair, parse_kind(accumulator))) == 0
+    assert run.cycles == predict_cycles(run.gemm)

@@ -1,0 +1,87 @@
+"""Fake quantization and compiled codecs of all formats: the bits of the definitions."""
+
+import numpy as np
+import pytest
+import torch
+
+from mixdit_sw import native
+from mixdit_sw.codec import fake, fast, reference
+from mixdit_sw.formats import FORMATS, MODES, OcpFormat, Rounding, get_format
+
+NAMES = [*FORMATS, "int4_asym_g48", "fp4_e2m1_row"]
+OCP = [name for name, fmt in FORMATS.items() if isinstance(fmt, OcpFormat)]
+
+
+def tensors():
+    """Words of any kind, exponents of any size, ties, short last blocks, zeros of both signs."""
+    rng = np.random.default_rng(0)
+    words = rng.integers(0, 1 << 32, (200, 320), dtype=np.uint32).view(np.float32)
+    spread = rng.standard_normal((200, 333)) * 2.0 ** rng.integers(-149, 120, (200, 333))
+    by_row = rng.standard_normal((200, 320)) * 2.0 ** rng.integers(-149, 120, (200, 1))
+    ties = np.ldexp(rng.integers(-512, 512, (200, 320)), rng.integers(-12, 3, (200, 320)))
+    plain = rng.standard_normal((200, 48))
+    plain[3], plain[4] = 0.0, -0.0
+    return [x.astype(np.float32) for x in (words, spread, by_row, ties, plain)]
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def form(request, monkeypatch):
+    """Use the compiled loops however small the tensor, or never."""
+    if request.param == "compiled" and not native.is_available():
+        pytest.skip("there is no C++ compiler")
+    for module in (fake, fast):
+        limit = 0 if request.param == "compiled" else 1 << 60
+        monkeypatch.setattr(module, "_WORTH_COMPILING", limit)
+
+
+def same_values(found, expected):
+    is_nan = np.isnan(expected)
+    assert np.array_equal(np.isnan(found), is_nan)
+    assert np.array_equal(found.view(np.uint32)[~is_nan], expected.view(np.uint32)[~is_nan])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fake_quantization_is_decode_of_encode(form, name):
+    fmt = get_format(name)
+    for x in tensors():
+        expected = reference.decode(reference.encode(x, fmt), fmt, x.shape[1])
+        same_values(fake.fake_quantize(torch.from_numpy(x), fmt).numpy(), expected)
+
+
+@pytest.mark.parametrize("mode", MODES[1:])
+@pytest.mark.parametrize("name", ["mx6", "mxfp4", "int4_asym_g48", "nvfp4", "fp16"])
+def test_other_roundings(form, name, mode):
+    fmt, rounding = get_format(name), Rounding(mode, 5)
+    for x in tensors()[2:]:
+        expected = reference.decode(reference.encode(x, fmt, rounding), fmt, x.shape[1])
+        found = fake.fake_quantize(torch.from_numpy(x), fmt, rounding=rounding).numpy()
+        same_values(found, expected)
+
+
+@pytest.mark.parametrize("name", OCP)
+def test_compiled_codes(form, name):
+    fmt = get_format(name)
+    for x in tensors():
+        expected = reference.encode(x, fmt)
+        found = fast.encode(torch.from_numpy(x), fmt).numpy()
+        for array in ("codes", "exponents", "micro_exponents"):
+            assert getattr(found, array).dtype == getattr(expected, array).dtype
+            assert np.array_equal(getattr(found, array), getattr(expected, array))
+
+
+def test_scale_of_a_tensor_in_chunks(monkeypatch):
+    """The largest number of all decides, wherever it is; NaN blocks do not count."""
+    monkeypatch.setattr(fake, "_CHUNK", {"cpu": 64})
+    x = np.random.default_rng(1).standard_normal((100, 48)).astype(np.float32)
+    x[50, 7], x[70, 3], x[70, 4] = 100.0, np.nan, 1e30
+    fmt = get_format("nvfp4")
+    expected = reference.decode(reference.encode(x, fmt), fmt)
+    same_values(fake.fake_quantize(torch.from_numpy(x), fmt).numpy(), expected)
+
+
+def test_non_contiguous_tensors():
+    x = torch.randn(64, 96, generator=torch.Generator().manual_seed(0))
+    for name in ("mx6", "mxfp4", "int8_asym", "nvfp4", "bf16"):
+        fmt = get_format(name)
+        expected = fake.fake_quantize(x.T.contiguous(), fmt)
+        assert torch.equal(fake.fake_quantize(x.T, fmt), expected)
