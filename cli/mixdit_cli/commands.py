@@ -28,7 +28,10 @@ Simulator = Annotated[str, typer.Option(help="verilator or icarus.")]
 Accumulator = Annotated[
     str | None, typer.Option(help="fp32 or aligned<f>, instead of the array's.")
 ]
-Waves = Annotated[Path | None, typer.Option(help="Record waveforms to this .fst file.")]
+Waves = Annotated[
+    Path | None,
+    typer.Option(help="Record waveforms: .vcd (Verilator), .fst (Icarus; docs/flows.md)."),
+]
 
 
 def generate(
@@ -78,11 +81,13 @@ def gemm(
     a_format: Annotated[str, typer.Option(help="Format of A, as in docs/formats.md.")] = "mx6",
     b_format: Annotated[str, typer.Option(help="Format of B.")] = "mx6",
     high_channels: Annotated[
-        str | None, typer.Option(help="Channels in MX9 in A: how many, or a file of indices.")
+        str | None,
+        typer.Option(
+            help="Channels in MX9 in A: the N largest, or a file of indices (text or .npy); "
+            "completed to a multiple of 16 by the next largest."
+        ),
     ] = None,
-    b_high_channels: Annotated[
-        str | None, typer.Option(help="Channels in MX9 in B: how many, or a file of indices.")
-    ] = None,
+    b_high_channels: Annotated[str | None, typer.Option(help="The same for B.")] = None,
     accumulator: Accumulator = None,
     backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
     preset: Preset = "small",
@@ -105,8 +110,11 @@ def gemm(
         waves=waves,
     )
     array = _array(preset, config)
-    for path in filter(None, (out, json_file, waves)):
+    outputs = [path for path in (out, json_file, waves) if path is not None]
+    for path in outputs:
         check_writable(path)
+    if len({path.absolute() for path in outputs}) < len(outputs):
+        raise MixditError("Outputs must be different files")
     with show.working(f"Multiplying ({backend})") as progress:
         c, report = sim_gemm.run_gemm(load_matrix(a), load_matrix(b), array, options, progress)
     save_npy(out, c)

@@ -85,7 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mixdit_hw.synth", description=__doc__)
     parser.add_argument("file", help="Verilog file")
     parser.add_argument("top", help="top module")
-    parser.add_argument("--target", default="osu018", help="generic, xc7, ecp5, ice40 or Liberty")
+    parser.add_argument(
+        "--target",
+        default="osu018",
+        help="generic, xc7, ecp5, ice40, osu018, osu035 or a Liberty file",
+    )
     parser.add_argument("--booth", action="store_true", help="Booth multipliers")
     parser.add_argument("--tree", action="store_true", help="carry-save adder trees")
     parser.add_argument("--no-alumacc", action="store_true", help="keep multipliers and adders")

@@ -1,8 +1,10 @@
 """GEMMs on the generated Verilog of the array, simulated."""
 
 import json
+import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from mixdit_hw.emit import write_verilog
 from mixdit_hw.tools import build_root, require_package
 from mixdit_sim.array.exchange import save_operands
 from mixdit_sim.simulator import run
-from mixdit_sim.simulator.builder import SIMULATORS
+from mixdit_sim.simulator.builder import SIMULATORS, SimulationError
 from mixdit_sim.simulator.process import tool_environment
 from mixdit_sw.errors import MixditError
 from mixdit_sw.operand import QuantizedOperand
@@ -111,8 +113,7 @@ def run_gemms(
     _check_waves(waves)
     build = build_root() / "sim"
     build.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="gemm-", dir=build) as name:
-        folder = Path(name)
+    with _folder(build) as folder:
         write_verilog(MatrixArray(config), "array", folder, {"parameters": config.to_dict()})
         for index, (a, b) in enumerate(gemms):
             save_operands(folder / f"gemm_{index}.npz", a, b)
@@ -133,11 +134,27 @@ def run_gemms(
             waves=waves,
             progress=progress,
         )
+        if waves is not None and not waves.is_file():
+            raise MixditError(f"Cannot write {waves}: the simulator left no waveforms there")
         cycles = json.loads((folder / "cycles.json").read_text())
         return [
             RtlResult(np.load(folder / f"c_{index}.npy"), count)
             for index, count in enumerate(cycles)
         ]
+
+
+@contextmanager
+def _folder(parent: Path) -> Iterator[Path]:
+    """Make a folder that goes away, unless a simulation fails: the message names its log."""
+    folder = Path(tempfile.mkdtemp(prefix="gemm-", dir=parent))
+    try:
+        yield folder
+    except SimulationError:
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_waves(path: Path | None) -> None:
