@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import LANES, NEAREST, Blocks, Format, Rounding, check_matrix
+from mixdit_sw.formats import LANES, NEAREST, Blocks, Format, Rounding
 from mixdit_sw.gemm.kinds import Kind
-from mixdit_sw.operand import QuantizedOperand, assemble, encode_parts
+from mixdit_sw.operand import QuantizedOperand, assemble, encode_parts, group_channels
 
 
 @dataclass(frozen=True)
@@ -145,23 +145,15 @@ def quantize_mixed(
         When x is no float32 matrix, `order` no permutation of its channels, or the map does not
         have a row for each tile and a column for each K-block.
     """
-    check_matrix(x)
-    if x.ndim != 2 or x.shape[0] == 0:
-        raise MixditError(f"Matrix must have rows and columns, not shape {x.shape}")
-    rows, channels = x.shape
+    grouped, order = group_channels(x, order)
+    rows, n_blocks = grouped.shape[:2]
     tile_rows = rows if tile_rows is None else tile_rows
     if tile_rows < 1:
         raise MixditError(f"A row tile must have at least one row, not {tile_rows}")
-    natural = np.arange(channels, dtype=np.int64)
-    order = natural if order is None else np.asarray(order)
-    if not np.array_equal(np.sort(order), natural):
-        raise MixditError(f"Order must hold each of the channels 0..{channels - 1} once")
-    wanted = (-(-rows // tile_rows), -(-channels // LANES))
+    wanted = (-(-rows // tile_rows), n_blocks)
     found = (len(formats), *sorted({len(row) for row in formats}))
     if found != wanted:
         raise MixditError(f"Formats must be {wanted[0]} row tiles x {wanted[1]} K-blocks")
-    padding = -channels % LANES
-    grouped = np.pad(x[:, order], [(0, 0), (0, padding)]).reshape(rows, -1, LANES)
     tiles = []
     for n, row in enumerate(formats):
         part = grouped[n * tile_rows : (n + 1) * tile_rows]

@@ -193,8 +193,24 @@ def quantize_operand(
     MixditError
         When x is no float32 matrix, or `order` no permutation of its channels.
     """
+    grouped, order = group_channels(x, order)
+    channel_high = np.isin(order, [] if high is None else high)
+    padding = -len(order) % LANES
+    is_high = np.logical_or.reduce(np.pad(channel_high, (0, padding)).reshape(-1, LANES), axis=1)
+    formats = tuple(MX9 if chosen else fmt for chosen in is_high)
+    return assemble(encode_parts(grouped, formats, rounding), formats, order)
+
+
+def group_channels(x: np.ndarray, order: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return x (rows, K) in K-blocks (rows, n_blocks, 16), its channels in order, and the order.
+
+    Raises
+    ------
+    MixditError
+        When x is no float32 matrix, or `order` no permutation of its channels.
+    """
     check_matrix(x)
-    if x.ndim != 2 or x.shape[0] == 0:
+    if x.ndim != 2:
         raise MixditError(f"Matrix must have rows and columns, not shape {x.shape}")
     rows, channels = x.shape
     natural = np.arange(channels, dtype=np.int64)
@@ -202,12 +218,7 @@ def quantize_operand(
     if not np.array_equal(np.sort(order), natural):
         raise MixditError(f"Order must hold each of the channels 0..{channels - 1} once")
     padding = -channels % LANES
-    channel_high = np.isin(order, [] if high is None else high)
-    is_high = np.logical_or.reduce(np.pad(channel_high, (0, padding)).reshape(-1, LANES), axis=1)
-    grouped = np.pad(x[:, order], [(0, 0), (0, padding)]).reshape(rows, -1, LANES)
-
-    formats = tuple(MX9 if chosen else fmt for chosen in is_high)
-    return assemble(encode_parts(grouped, formats, rounding), formats, order)
+    return np.pad(x[:, order], [(0, 0), (0, padding)]).reshape(rows, -1, LANES), order
 
 
 def encode_parts(

@@ -33,7 +33,7 @@ from mixdit_sw.formats import (
     OcpFormat,
     Rounding,
 )
-from mixdit_sw.formats.scaled import NvFormat
+from mixdit_sw.formats.nvfp4 import NvFormat
 
 _CHUNK = {"cpu": 1 << 15, "cuda": 1 << 22}
 _WORTH_COMPILING = 1 << 20

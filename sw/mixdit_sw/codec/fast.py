@@ -27,7 +27,7 @@ from mixdit_sw.formats import (
     Rounding,
     ScaledFormat,
 )
-from mixdit_sw.formats.scaled import NvFormat
+from mixdit_sw.formats.nvfp4 import NvFormat
 
 _PAIRS = LANES // PAIR
 _FRACTION_BITS = 23

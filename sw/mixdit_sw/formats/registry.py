@@ -5,7 +5,7 @@ import runpy
 from pathlib import Path
 
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import halves, micro_exponent, ocp, scaled
+from mixdit_sw.formats import halves, micro_exponent, nvfp4, ocp, scaled
 from mixdit_sw.formats.base import Format
 from mixdit_sw.formats.scaled import ROW, ScaledFormat
 
@@ -48,7 +48,7 @@ def get_format(name: str) -> Format:
     base = FORMATS.get(match[1]) if match else None
     if match is None or not isinstance(base, ScaledFormat):
         raise MixditError(f"Format must be one of {', '.join(FORMATS)}, not '{name}'")
-    if type(base) is scaled.NvFormat:
+    if isinstance(base, nvfp4.NvFormat):
         raise MixditError(f"Groups of {base.name} always have {base.group_size} elements")
     size = ROW if match[2] is None else int(match[2])
     if match[2] is not None and size == 0:
@@ -74,7 +74,7 @@ def load_formats(path: Path) -> None:
         raise MixditError(f"{path} failed: {type(error).__name__}: {error}") from error
 
 
-for _module in (micro_exponent, ocp, scaled, halves):
+for _module in (micro_exponent, ocp, scaled, nvfp4, halves):
     for _value in vars(_module).values():
         if isinstance(_value, Format):
             register(_value)

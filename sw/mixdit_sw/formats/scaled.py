@@ -1,4 +1,4 @@
-"""Formats whose groups have a real-valued scale: FP4DiT's, plain integers, Q-DiT's, NVFP4."""
+"""Formats whose groups have a real-valued scale: FP4DiT's, plain integers, Q-DiT's."""
 
 from dataclasses import dataclass, replace
 
@@ -17,9 +17,6 @@ from mixdit_sw.formats.base import (
 from mixdit_sw.formats.element import Element
 from mixdit_sw.formats.ocp import check_no_micro_exponents
 from mixdit_sw.formats.rounding import NEAREST, Rounding
-
-E4M3_NAN = 0x7F
-"""Bits of an NVFP4 block scale that mark a NaN block."""
 
 ROW = 0
 """Group size that stands for a whole row, a token for instance."""
@@ -76,8 +73,8 @@ class ScaledFormat(Format):
         """Quantize."""
         numbers, is_nan = finite_groups(x, self.group(x.shape[-1]))
         scales = (np.abs(numbers).max(axis=-1) / self.max_code).astype(np.float32)
-        codes = self.element.round(_quotient(numbers, scales), rounding)
-        return _blocks(codes, is_nan, scales, self, x.shape[-1])
+        codes = self.element.round(quotient(numbers, scales), rounding)
+        return scaled_blocks(codes, is_nan, scales, self, x.shape[-1])
 
     def decode(self, blocks: Blocks) -> np.ndarray:
         """Return the values, rounded to float32."""
@@ -104,9 +101,9 @@ class ScaledFormat(Format):
     ) -> Blocks:
         """Invert `pack_header` and `pack_elements`."""
         scales = np.ascontiguousarray(header[..., :4]).view("<f4")[..., 0].astype(np.float32)
-        return self._from_parts(scales, self.element.from_bits(elements), tensor_scale)
+        return self.from_parts(scales, self.element.from_bits(elements), tensor_scale)
 
-    def _from_parts(
+    def from_parts(
         self, scales: np.ndarray, codes: np.ndarray, tensor_scale: np.float32 | None = None
     ) -> Blocks:
         """Return the blocks of scales (..., n_groups) and codes (..., K)."""
@@ -114,7 +111,7 @@ class ScaledFormat(Format):
         group = self.group(width)
         codes = np.pad(codes, [(0, 0)] * (codes.ndim - 1) + [(0, -width % group)])
         codes = codes.reshape(*codes.shape[:-1], -1, group)
-        blocks = _blocks(codes, np.isnan(scales), scales, self, width)
+        blocks = scaled_blocks(codes, np.isnan(scales), scales, self, width)
         return replace(blocks, tensor_scale=tensor_scale)
 
     def check_shared(self, blocks: Blocks) -> None:
@@ -158,11 +155,11 @@ class AsymmetricFormat(ScaledFormat):
         low = np.minimum(numbers.min(axis=-1), 0.0)
         high = np.maximum(numbers.max(axis=-1), 0.0)
         scales = ((high - low) / self.levels).astype(np.float32)
-        zeros = np.minimum(np.rint(_quotient(-low[..., None], scales)[..., 0]), self.levels)
-        codes = self.element.round(_quotient(numbers, scales), rounding)
+        zeros = np.minimum(np.rint(quotient(-low[..., None], scales)[..., 0]), self.levels)
+        codes = self.element.round(quotient(numbers, scales), rounding)
         codes = np.clip(codes, -zeros[..., None], self.levels - zeros[..., None]).astype(np.int64)
         zeros[is_nan] = 0
-        blocks = _blocks(codes, is_nan, scales, self, x.shape[-1])
+        blocks = scaled_blocks(codes, is_nan, scales, self, x.shape[-1])
         return replace(blocks, zero_points=zeros.astype(np.uint8))
 
     def pack_header(self, blocks: Blocks) -> np.ndarray:
@@ -183,7 +180,7 @@ class AsymmetricFormat(ScaledFormat):
         zeros = header[..., 4]
         per_element = np.repeat(zeros, self.group(elements.shape[-1]), axis=-1)
         codes = elements.astype(np.int64) - per_element[..., : elements.shape[-1]]
-        return replace(self._from_parts(scales, codes), zero_points=zeros.copy())
+        return replace(self.from_parts(scales, codes), zero_points=zeros.copy())
 
     def code_range(self, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
         """Return -z and the greatest q less z."""
@@ -213,83 +210,7 @@ class AsymmetricFormat(ScaledFormat):
             raise MixditError(f"Zero points of {self.name} must be at most {self.levels}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class NvFormat(ScaledFormat):
-    """NVFP4: blocks of 16 with an E4M3 scale, and one FP32 scale for the tensor.
-
-    tensor scale = FP32(absmax of all / (448 * 6)), block scale = E4M3(absmax / 6 / tensor scale);
-    an element is FP32(code * S) with S = FP32(block scale * tensor scale / 2), since codes count
-    halves. Blocks whose scale rounds to zero are zeros.
-    """
-
-    block_scale: Element = Element.minifloat(4, 3, 448.0)
-
-    @property
-    def depends_on_tensor(self) -> bool:
-        """Yes: on its largest magnitude."""
-        return True
-
-    @property
-    def header_bits(self) -> int:
-        """The block scale; the tensor's is not counted in a row."""
-        return 8
-
-    def encode(
-        self, x: np.ndarray, rounding: Rounding = NEAREST, tensor_scale: np.float32 | None = None
-    ) -> Blocks:
-        """Quantize, with a tensor scale from the tensor unless one is given."""
-        numbers, is_nan = finite_groups(x, self.group(x.shape[-1]))
-        largest = np.abs(numbers).max(axis=-1)
-        if tensor_scale is None:
-            tensor_scale = self.tensor_scale(float(largest.max(initial=0.0)))
-        grid = self.block_scale
-        quotient = largest / 6.0 / np.float64(tensor_scale) if tensor_scale else largest * 0.0
-        scales = np.ldexp(grid.round(np.ldexp(quotient, -grid.lsb), NEAREST), grid.lsb)
-        step = (scales * (np.float64(tensor_scale) * 0.5)).astype(np.float32)
-        codes = self.element.round(_quotient(numbers, step), rounding)
-        blocks = _blocks(codes, is_nan, scales.astype(np.float32), self, x.shape[-1])
-        return replace(blocks, tensor_scale=np.float32(tensor_scale))
-
-    @staticmethod
-    def tensor_scale(largest: float) -> np.float32:
-        """Return the scale of a tensor with that largest finite magnitude."""
-        return np.float32(largest / (448.0 * 6.0))
-
-    def pack_header(self, blocks: Blocks) -> np.ndarray:
-        """Return the E4M3 bits of each scale; 0x7F is NaN."""
-        assert blocks.scales is not None
-        grid = self.block_scale
-        codes = np.ldexp(np.nan_to_num(blocks.scales).astype(np.float64), -grid.lsb).astype(
-            np.int64
-        )
-        bits = np.where(np.isnan(blocks.scales), E4M3_NAN, grid.to_bits(codes))
-        return bits.astype(np.uint8)[..., None]
-
-    def unpack(
-        self, header: np.ndarray, elements: np.ndarray, tensor_scale: np.float32 | None
-    ) -> Blocks:
-        """Invert `pack_header` and `pack_elements`."""
-        if tensor_scale is None:
-            raise MixditError(f"{self.name} needs the tensor's scale")
-        grid, bits = self.block_scale, header[..., 0]
-        scales = np.ldexp(grid.from_bits(bits).astype(np.float64), grid.lsb).astype(np.float32)
-        scales = np.where(bits == E4M3_NAN, np.float32(np.nan), scales)
-        return self._from_parts(scales, self.element.from_bits(elements), tensor_scale)
-
-    def check_shared(self, blocks: Blocks) -> None:
-        """Check the scales of blocks and tensor."""
-        if blocks.tensor_scale is None or not np.isfinite(blocks.tensor_scale):
-            raise MixditError(f"Blocks of {self.name} must have a finite tensor scale")
-        super().check_shared(blocks)
-
-    def block_scales(self, blocks: Blocks) -> np.ndarray:
-        """Return the scale of each K-block in units of its codes."""
-        assert blocks.tensor_scale is not None
-        scales = super().block_scales(blocks).astype(np.float64)
-        return (scales * (np.float64(blocks.tensor_scale) * 0.5)).astype(np.float32)
-
-
-def _quotient(numbers: np.ndarray, scales: np.ndarray) -> np.ndarray:
+def quotient(numbers: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """Return numbers / scales, 0 where the scale is 0.
 
     In float64 no quotient of two float32 numbers rounds to a tie that it is not.
@@ -298,7 +219,7 @@ def _quotient(numbers: np.ndarray, scales: np.ndarray) -> np.ndarray:
     return numbers / divisors[..., None]
 
 
-def _blocks(
+def scaled_blocks(
     codes: np.ndarray, is_nan: np.ndarray, scales: np.ndarray, fmt: Format, width: int
 ) -> Blocks:
     """Return the K-blocks of codes (..., n_groups, group) in rows of `width`."""
@@ -331,4 +252,3 @@ FP8_E3M4 = ScaledFormat(name="fp8_e3m4", element=Element.minifloat(3, 4), group_
 INT8 = ScaledFormat(name="int8", element=_integer(8), group_size=ROW)
 INT4 = ScaledFormat(name="int4", element=_integer(4), group_size=ROW)
 INT8_ASYM, INT6_ASYM, INT4_ASYM = (_asymmetric(bits) for bits in (8, 6, 4))
-NVFP4 = NvFormat(name="nvfp4", element=Element.minifloat(2, 1), group_size=LANES)
