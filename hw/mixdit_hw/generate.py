@@ -8,6 +8,10 @@ from amaranth.lib import wiring
 
 from mixdit_hw.array.array import MatrixArray
 from mixdit_hw.array.cluster import Cluster
+from mixdit_hw.blocks.converter import MxConverter
+from mixdit_hw.blocks.stored import micro_formats
+from mixdit_hw.blocks.transpose import Transpose
+from mixdit_hw.blocks.unpacker import Unpacker
 from mixdit_hw.config import ArrayConfig
 from mixdit_hw.emit import emit_verilog, write_verilog
 from mixdit_hw.pe.pe import PE
@@ -19,6 +23,9 @@ TOPS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
     "array": MatrixArray,
     "cluster": Cluster,
     "pe": lambda config: PE(config.pe_accumulator, dot_register=config.dot_register),
+    "converter": lambda config: MxConverter(micro_formats(config.block_formats)),
+    "transpose": lambda config: Transpose(),
+    "unpacker": lambda config: Unpacker(micro_formats(config.block_formats)),
     "to_fp32": lambda config: ToFp32(config.pe_accumulator),
 }
 

@@ -100,7 +100,10 @@ def test_bad_config(text, message, refused, tmp_path):
     ("options", "message"),
     [
         (["--preset", "large"], "Preset must be one of"),
-        (["--top", "engine-of-dreams"], "Top must be one of array, cluster, pe, to_fp32"),
+        (
+            ["--top", "engine-of-dreams"],
+            f"Top must be one of {', '.join(TOPS)}",
+        ),
         (["--top", "[/x]"], "not '[/x]'"),
         (["--config", "."], "Is a directory"),
         (["--preset"], "requires an argument"),

@@ -73,7 +73,10 @@ def test_more_pes_are_no_more_modules():
 
 
 def test_unknown_top(tmp_path):
-    with pytest.raises(MixditError, match="^Top must be one of array, cluster, pe, to_fp32, not"):
+    with pytest.raises(
+        MixditError,
+        match=f"^Top must be one of {', '.join(TOPS)}, not",
+    ):
         generate(tiny(), "engine-of-dreams", tmp_path / "rtl")
     assert list(tmp_path.iterdir()) == []
 
