@@ -9,6 +9,7 @@ BENCHMARKS = {
     "formats": "quality of every format",
     "simulation": "build time and cycles per second of the simulated array",
     "emission": "time and size of emitted Verilog",
+    "gather": "cycles of reordering",
     "pe_study": "area and clock of PE variants",
     "accumulators": "quality of accumulator kinds",
 }
