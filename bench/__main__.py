@@ -1,6 +1,6 @@
 """All benchmarks, one after the other: `python -m bench`, or `make bench`."""
 
-import runpy
+import importlib
 import sys
 
 BENCHMARKS = {
@@ -24,7 +24,7 @@ def main() -> None:
     sys.argv = sys.argv[:1]
     for name in chosen:
         print(f"\n## {name}: {BENCHMARKS[name]}\n", flush=True)
-        runpy.run_module(f"bench.{name}", run_name="__main__")
+        importlib.import_module(f"bench.{name}").main()
 
 
 if __name__ == "__main__":

@@ -62,8 +62,7 @@ def quantize(
 ) -> None:
     """Quantize a tensor along its last axis, or turn one back."""
     _load(formats)
-    if json_file is not None:
-        check_writable(json_file)
+    _check_outputs(out, json_file)
     with show.working("Dequantizing" if dequantize else "Quantizing"):
         if dequantize:
             report = quantize_file.dequantize_npz(source, out)
@@ -110,11 +109,7 @@ def gemm(
         waves=waves,
     )
     array = _array(preset, config)
-    outputs = [path for path in (out, json_file, waves) if path is not None]
-    for path in outputs:
-        check_writable(path)
-    if len({path.absolute() for path in outputs}) < len(outputs):
-        raise MixditError("Outputs must be different files")
+    _check_outputs(out, json_file, waves)
     with show.working(f"Multiplying ({backend})") as progress:
         c, report = sim_gemm.run_gemm(load_matrix(a), load_matrix(b), array, options, progress)
     save_npy(out, c)
@@ -136,8 +131,7 @@ def area(
 ) -> None:
     """Report the area, and with a Liberty file and OpenSTA the clock."""
     array = _array(preset, config)
-    if json_file is not None:
-        check_writable(json_file)
+    _check_outputs(json_file)
     with show.working(f"Synthesizing {unit}") as progress:
         report = hw_area.report_area(
             array, top=unit, target=target, recipe=recipe, progress=progress
@@ -160,8 +154,7 @@ def demo(
     from mixdit_sim.demo.run import run_demo
 
     array = _array(preset, config)
-    for path in filter(None, (json_file, waves)):
-        check_writable(path)
+    _check_outputs(json_file, waves)
     with show.working("Demo") as progress:
         report = run_demo(array, out, simulator=simulator, waves=waves, progress=progress)
     _save(json_file, report.to_dict())
@@ -192,6 +185,15 @@ def _array(preset: str, config: Path | None) -> ArrayConfig:
     if not isinstance(values, dict):
         raise MixditError(f"{config} must hold an object of parameters")
     return ArrayConfig.from_dict(values)
+
+
+def _check_outputs(*paths: Path | None) -> None:
+    """Check, before the work, that files can be written and are different ones."""
+    outputs = [path for path in paths if path is not None]
+    for path in outputs:
+        check_writable(path)
+    if len({path.absolute() for path in outputs}) < len(outputs):
+        raise MixditError("Outputs must be different files")
 
 
 def _load(formats: Path | None) -> None:

@@ -8,7 +8,7 @@ from mixdit_hw.packet import EXPONENT_BITS
 from mixdit_hw.pe.accumulator import AccumulatorConfig
 from mixdit_hw.pe.to_fp32 import ToFp32
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import FORMATS, LANES, MAX_DIGITS, Format, dot_bits, get_format
+from mixdit_sw.formats import FORMATS, LANES, MAX_DIGITS, NAN_EXPONENT, Format, dot_bits, get_format
 from mixdit_sw.gemm.kinds import parse_kind
 
 
@@ -70,6 +70,12 @@ class ArrayConfig:
                 raise MixditError(
                     f"The array cannot multiply {name}: a format must have at most {MAX_DIGITS} "
                     "digits and no real-valued scale"
+                )
+            ends = [get_format(name).packet_exponent(stored) for stored in (0, NAN_EXPONENT)]
+            if max(max(e, ~e).bit_length() for e in ends) >= EXPONENT_BITS:
+                raise MixditError(
+                    f"The array cannot multiply {name}: exponents of its packets are {ends[0]}.."
+                    f"{ends[1]}, beyond {EXPONENT_BITS} bits"
                 )
         self.pe_accumulator  # noqa: B018  checks kind, latency and interleave
 

@@ -76,6 +76,8 @@ def check_writable(path: Path) -> None:
     try:
         if not path.name or path.is_dir():
             raise MixditError(f"Cannot write {path}: it is a folder")
+        if path.exists() and not path.is_file():
+            raise MixditError(f"Cannot write {path}: it is no ordinary file")
         folder = next(parent for parent in path.absolute().parents if parent.exists())
     except OSError as error:
         raise MixditError(f"Cannot write {path}: {error.strerror}") from error

@@ -64,7 +64,7 @@ def load_mixed(path: Path) -> MixedTensor:
         return _build(arrays, about)
     except MixditError as error:
         raise MixditError(f"Cannot read {path}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise MixditError(f"Cannot read {path}: it is damaged ({error!r})") from error
 
 

@@ -54,6 +54,7 @@ def quantize_npy(
     """
     fmt = get_format(format_name)
     check_writable(out)
+    _check_other(path, out)
     x = load_npy(path)
     if x.dtype != np.float32:
         raise MixditError(f"{path} must hold float32, not {x.dtype}: save x.astype(numpy.float32)")
@@ -131,6 +132,8 @@ def dequantize_npz(path: Path, out: Path) -> dict[str, Any]:
     MixditError
         When a file cannot be read or written, or does not hold the blocks of a tensor.
     """
+    check_writable(out)
+    _check_other(path, out)
     arrays = _load_arrays(path)
     try:
         fmt = get_format(str(arrays["format"]))
@@ -140,6 +143,8 @@ def dequantize_npz(path: Path, out: Path) -> dict[str, Any]:
         check_blocks(blocks, fmt)
     except MixditError as error:
         raise MixditError(f"{path}: {error}") from error
+    except (ValueError, LookupError) as error:
+        raise MixditError(f"{path}: its arrays do not fit together") from error
     shape = tuple(int(n) for n in arrays["shape"].reshape(-1))
     if not shape or min(shape) < 1 or blocks.exponents.shape != _blocks_shape(shape, fmt):
         raise MixditError(
@@ -147,6 +152,12 @@ def dequantize_npz(path: Path, out: Path) -> dict[str, Any]:
         )
     save_npy(out, decode(blocks, fmt, shape[-1]))
     return {**_counts(blocks, fmt), "shape": list(shape)}
+
+
+def _check_other(path: Path, out: Path) -> None:
+    """Check that the result does not take the place of what it is made from."""
+    if out.absolute() == path.absolute():
+        raise MixditError(f"The result must not replace its source {path}")
 
 
 def _counts(blocks: Blocks, fmt: Format) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`mixdit gemm`."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -198,3 +199,20 @@ def test_in_a_process_of_its_own(inputs):
     assert done.stderr.startswith("error: Cannot write a.npy/c.npy: ")
     assert done.stderr.endswith("a.npy is not a folder\n")
     assert same_bits(inputs.folder / "c.npy", inputs.a @ inputs.b.T)
+
+
+@needs_icarus
+def test_formats_of_a_user_on_rtl(report, inputs):
+    mine = inputs.write(
+        "mine.py",
+        "from mixdit_sw.formats import Element, OcpFormat, register\n"
+        "five = Element(bits=5, max_code=15, lsb=-3, is_twos_complement=True)\n"
+        "register(OcpFormat(name='int5_16', unit=16, element=five))\n",
+    )
+    size = {"rows": 2, "cols": 2, "cluster_rows": 2, "cluster_cols": 2}
+    config = inputs.write("array.json", json.dumps({**size, "formats": ["mx6", "int5_16"]}))
+    options = ("--formats", mine, "--config", config, "--a-format", "int5_16", "--backend", "rtl")
+    found = report(
+        *inputs.gemm, *options, "--simulator", "icarus", "--out", inputs.folder / "c.npy"
+    )
+    assert found["mismatches"] == 0 and found["cycles"] == found["predicted_cycles"]

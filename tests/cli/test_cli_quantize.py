@@ -140,9 +140,41 @@ def test_formats_of_a_user(report, refused, inputs):
     options = ("--formats", mine, "--format", "mx5")
     found = report("quantize", source, "--out", inputs.folder / "x.npz", *options)
     assert (found["format"], found["bits_per_element"]) == ("mx5", 5.0)
-    for text, message in (("1 / 0", "ZeroDivisionError"), ("def", "SyntaxError")):
+    for text, message in (
+        ("1 / 0", "ZeroDivisionError"),
+        ("def", "SyntaxError"),
+        ("import sys; sys.exit(0)", "it exits"),
+    ):
         bad = inputs.write("bad.py", text)
         error = refused("quantize", source, "--out", inputs.folder / "y.npz", "--formats", bad)
         assert f"{bad} failed: {message}" in error
     missing = refused("quantize", source, "--out", inputs.folder / "y.npz", "--formats", "none.py")
     assert "Cannot read none.py: No such file" in missing
+
+
+def test_results_and_sources_stay_apart(refused, inputs):
+    _, source = tensor(inputs)
+    out = inputs.folder / "x.npz"
+    assert "different files" in refused("quantize", source, "--out", out, "--json", out)
+    assert "must not replace its source" in refused("quantize", source, "--out", source)
+    assert "no ordinary file" in refused("quantize", source, "--out", "/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "value"),
+    [
+        ("nvfp4", "tensor_scale", np.zeros(0, np.float32)),
+        ("nvfp4", "tensor_scale", np.float32(-1)),
+        ("int4_asym_g32", "zero_points", np.zeros((2, 3, 2), np.uint8)),
+        ("mx6", "format", np.array("mxint8")),
+    ],
+    ids=["no-scale", "negative-scale", "zero-points", "other-format"],
+)
+def test_arrays_that_do_not_fit(name, array, value, report, refused, inputs):
+    x = np.random.default_rng(1).normal(size=(2, 3, 16)).astype(np.float32)
+    file = inputs.folder / "x.npz"
+    report("quantize", inputs.save("x.npy", x), "--format", name, "--out", file)
+    with np.load(file) as loaded:
+        arrays = dict(loaded)
+    np.savez(file, **{**arrays, array: value})
+    assert str(file) in refused("quantize", file, "--dequantize", "--out", inputs.folder / "y.npy")

@@ -6,7 +6,9 @@ import torch
 
 from mixdit_sw import native
 from mixdit_sw.codec import fake, fast, reference
-from mixdit_sw.formats import FORMATS, MODES, OcpFormat, Rounding, get_format
+from mixdit_sw.errors import MixditError
+from mixdit_sw.formats import FORMATS, MODES, MX6, Element, OcpFormat, Rounding, get_format
+from mixdit_sw.formats.micro_exponent import micro_exponent
 
 NAMES = [*FORMATS, "int4_asym_g48", "fp4_e2m1_row"]
 OCP = [name for name, fmt in FORMATS.items() if isinstance(fmt, OcpFormat)]
@@ -85,3 +87,48 @@ def test_non_contiguous_tensors():
         fmt = get_format(name)
         expected = fake.fake_quantize(x.T.contiguous(), fmt)
         assert torch.equal(fake.fake_quantize(x.T, fmt), expected)
+
+
+def test_formats_wider_than_any_engine(form):
+    """A user's micro-exponent format of 20 bits: its float32 forms would not hold it."""
+    fmt = micro_exponent("mx22", 20)
+    for x in tensors():
+        expected = reference.decode(reference.encode(x, fmt), fmt, x.shape[1])
+        same_values(fake.fake_quantize(torch.from_numpy(x), fmt).numpy(), expected)
+        assert np.array_equal(
+            fast.encode(torch.from_numpy(x), fmt).codes.numpy(), reference.encode(x, fmt).codes
+        )
+
+
+def test_gradient_is_zero_where_the_result_is_no_number():
+    x = torch.ones(32)
+    x[3] = torch.nan
+    x.requires_grad_()
+    y = fake.fake_quantize(x, get_format("mx6"))
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [0.0] * 16 + [2.0] * 16
+
+
+@pytest.mark.parametrize("arguments", [("mx6",), (get_format("mx6"), "truncate")])
+def test_what_is_no_format(arguments):
+    options = dict(zip(("rounding",), arguments[1:], strict=False))
+    with pytest.raises(MixditError, match="takes a Format and a Rounding"):
+        fake.fake_quantize(torch.ones(16), arguments[0], **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Element(bits=3, max_code=15), "must end at 1..3, not 15"),
+        (lambda: Element(bits=1, max_code=1), "2..32 bits, not 1"),
+        (lambda: Element(bits=4, max_code=99, mantissa_bits=1), "must end at 1..12, not 99"),
+        (lambda: Element(bits=4, max_code=3, mantissa_bits=4), "1..5 exponent bits"),
+        (lambda: OcpFormat(name="x", unit=24, element=MX6.element), "multiple of 16 elements"),
+        (lambda: Rounding("stochastic", 1.5), "Seed must be an integer"),
+        (lambda: get_format(None), "Format must be a name, not None"),
+    ],
+    ids=["integer", "one-bit", "minifloat", "no-exponent", "unit", "seed", "name"],
+)
+def test_definitions_that_are_none(make, message):
+    with pytest.raises(MixditError, match=message):
+        make()

@@ -17,6 +17,7 @@ from mixdit_hw.config import ArrayConfig
 from mixdit_sim.array.beats import Gemm, beat_words, place
 from mixdit_sim.array.exchange import load_operands
 from mixdit_sim.simulator import payload
+from mixdit_sw.formats import load_formats
 
 PATIENCE = 10_000
 """Cycles without a beat accepted or a result after which the array counts as hung."""
@@ -115,6 +116,8 @@ async def run_gemms(dut: Any) -> None:
     """Run the GEMMs of the payload one after the other; leave C and cycles in its folder."""
     job = payload()
     folder = Path(job["folder"])
+    for path in job["formats"]:
+        load_formats(Path(path))
     config = ArrayConfig.from_dict(job["config"])
     pressure = Pressure(job["valid"], job["ready"], random.Random(job["seed"]))
     bench = ArrayBench(dut, config, pressure)

@@ -19,6 +19,7 @@ from mixdit_sim.simulator import run
 from mixdit_sim.simulator.builder import SIMULATORS, SimulationError
 from mixdit_sim.simulator.process import tool_environment
 from mixdit_sw.errors import MixditError
+from mixdit_sw.formats.registry import LOADED_FILES
 from mixdit_sw.operand import QuantizedOperand
 
 MAX_PES = 256
@@ -123,6 +124,7 @@ def run_gemms(
             "valid": valid,
             "ready": ready,
             "seed": seed,
+            "formats": [str(path) for path in LOADED_FILES],
         }
         run(
             simulator,

@@ -55,7 +55,7 @@ def fake_quantize(
 ) -> torch.Tensor:
     """Return the values that x has in a format.
 
-    Gradients pass straight through: that of the result is that of x, except where x is NaN or Inf.
+    Gradients pass straight through: that of x is that of the result, or 0 where that is NaN or Inf.
 
     Parameters
     ----------
@@ -79,6 +79,8 @@ def fake_quantize(
         When x is not float32, has no elements along its last axis, or does not match `out`.
     """
     check_tensor(x)
+    if not isinstance(fmt, Format) or not isinstance(rounding, Rounding):
+        raise MixditError("Fake quantization takes a Format and a Rounding: get_format(name)")
     if out is None:
         if torch.is_grad_enabled() and x.requires_grad:
             return _StraightThrough.apply(x, fmt, rounding)
@@ -105,19 +107,20 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (is_finite,) = ctx.saved_tensors
-        return gradient * is_finite, None, None
+        return gradient.where(is_finite, 0.0), None, None
 
 
 def _fake_quantize(x: torch.Tensor, fmt: Format, rounding: Rounding, out: torch.Tensor) -> None:
     rows, out_rows = (t.reshape(-1, t.shape[-1]) for t in (x.contiguous(), out))
     has_loop = isinstance(fmt, MicroExponentFormat | OcpFormat) and rounding == NEAREST
-    has_loop = has_loop and fmt.unit <= native.MAX_UNIT
+    is_narrow = fmt.digits is not None or isinstance(fmt, OcpFormat)
+    has_loop = has_loop and is_narrow and fmt.unit <= native.MAX_UNIT
     if has_loop and x.shape[-1] % fmt.unit == 0:
         rows, out_rows = rows.view(-1, fmt.unit), out_rows.view(-1, fmt.unit)
     is_large = x.device.type == "cpu" and x.numel() >= _WORTH_COMPILING
     if has_loop and is_large and native.is_available():
         native.fake_quantize(rows, out_rows, fmt)
-    elif isinstance(fmt, MicroExponentFormat) and rounding == NEAREST:
+    elif isinstance(fmt, MicroExponentFormat) and is_narrow and rounding == NEAREST:
         _in_chunks(rows, out_rows, fmt)
     elif rounding.mode == "stochastic":
         # Positions are those in the whole tensor.

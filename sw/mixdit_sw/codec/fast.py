@@ -100,7 +100,7 @@ def encode(
     check_tensor(x)
     x = torch.nn.functional.pad(x, (0, fmt.padded(x.shape[-1]) - x.shape[-1])).contiguous()
     for family, (encoder, _) in _FAMILIES.items():
-        if type(fmt) is family:
+        if type(fmt) is family and not _is_wide(fmt):
             if isinstance(fmt, NvFormat):
                 return _encode_nv(x, fmt, rounding, tensor_scale)
             return encoder(x, fmt, rounding)
@@ -111,9 +111,14 @@ def encode(
 def decode(blocks: TensorBlocks, fmt: Format, k: int | None = None) -> torch.Tensor:
     """Return the values of blocks, float32 (..., k); without `k` those of all elements."""
     for family, (_, decoder) in _FAMILIES.items():
-        if type(fmt) is family:
+        if type(fmt) is family and not _is_wide(fmt):
             return decoder(blocks, fmt)[..., :k]
     return torch.from_numpy(fmt.decode(blocks.numpy())).to(blocks.codes.device)[..., :k]
+
+
+def _is_wide(fmt: Format) -> bool:
+    """Return whether a micro-exponent format has more bits than its float32 forms hold."""
+    return isinstance(fmt, MicroExponentFormat) and fmt.digits is None
 
 
 def _encode_micro(x: torch.Tensor, fmt: MicroExponentFormat, rounding: Rounding) -> TensorBlocks:

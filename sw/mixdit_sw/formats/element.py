@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mixdit_sw.errors import MixditError
 from mixdit_sw.formats.rounding import Rounding, round_magnitude
 
 
@@ -26,6 +27,8 @@ class Element:
         log2 of the least step, at a scale of 1.
     is_twos_complement : bool
         How an integer stores its sign; else in its highest bit, as a floating-point element.
+    has_sign : bool
+        Whether there is a sign at all among the bits.
     """
 
     bits: int
@@ -33,6 +36,19 @@ class Element:
     mantissa_bits: int | None = None
     lsb: int = 0
     is_twos_complement: bool = False
+    has_sign: bool = True
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 32:
+            raise MixditError(f"An element must have 2..32 bits, not {self.bits}")
+        m, most = self.mantissa_bits, (1 << (self.bits - self.has_sign)) - 1
+        if m is not None:
+            exponent_bits = self.bits - 1 - m
+            if m < 0 or not 1 <= exponent_bits <= 5:
+                raise MixditError(f"A floating-point element must have 1..5 exponent bits, m = {m}")
+            most = ((2 << m) - 1) << ((1 << exponent_bits) - 2)
+        if not 1 <= self.max_code <= most:
+            raise MixditError(f"Codes of this element must end at 1..{most}, not {self.max_code}")
 
     @classmethod
     def minifloat(

@@ -117,7 +117,7 @@ class HalfFormat(Format):
 
 
 def _half(name: str, mantissa_bits: int) -> HalfFormat:
-    element = Element(bits=16, max_code=(1 << 16) - 1)
+    element = Element(bits=16, max_code=(1 << 16) - 1, has_sign=False)
     return HalfFormat(name=name, element=element, mantissa_bits=mantissa_bits)
 
 

@@ -79,8 +79,9 @@ class NvFormat(ScaledFormat):
 
     def check_shared(self, blocks: Blocks) -> None:
         """Check the scales of blocks and tensor."""
-        if blocks.tensor_scale is None or not np.isfinite(blocks.tensor_scale):
-            raise MixditError(f"Blocks of {self.name} must have a finite tensor scale")
+        scale = blocks.tensor_scale
+        if scale is None or not np.isfinite(scale) or scale < 0:
+            raise MixditError(f"Blocks of {self.name} must have a finite, positive tensor scale")
         super().check_shared(blocks)
 
     def block_scales(self, blocks: Blocks) -> np.ndarray:

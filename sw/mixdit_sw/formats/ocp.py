@@ -32,6 +32,12 @@ class OcpFormat(Format):
 
     unit: int = 32
 
+    def __post_init__(self) -> None:
+        if self.unit < 1 or self.unit % LANES:
+            raise MixditError(
+                f"Blocks of {self.name} must have a multiple of {LANES} elements, not {self.unit}"
+            )
+
     @property
     def exponent_offset(self) -> int:
         """Bias, and the weight of the element's least step."""

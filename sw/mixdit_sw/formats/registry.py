@@ -13,6 +13,10 @@ FORMATS: dict[str, Format] = {}
 """Registered formats. `get_format` also knows their variants with another group size."""
 
 
+LOADED_FILES: list[Path] = []
+"""Files of `load_formats`, which processes of simulations load as well."""
+
+
 def register(fmt: Format) -> Format:
     """Add a format, which is then known by its name everywhere; return it.
 
@@ -42,6 +46,8 @@ def get_format(name: str) -> Format:
     MixditError
         When there is none.
     """
+    if not isinstance(name, str):
+        raise MixditError(f"Format must be a name, not {name!r}")
     if name in FORMATS:
         return FORMATS[name]
     match = re.fullmatch(r"(.+)_(?:g(\d{1,6})|row)", name)
@@ -66,8 +72,11 @@ def load_formats(path: Path) -> None:
     """
     try:
         runpy.run_path(str(path))
+        LOADED_FILES.append(path.resolve())
     except MixditError:
         raise
+    except SystemExit as error:
+        raise MixditError(f"{path} failed: it exits") from error
     except OSError as error:
         raise MixditError(f"Cannot read {path}: {error.strerror}") from error
     except Exception as error:

@@ -32,8 +32,8 @@ class Rounding:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise MixditError(f"Rounding must be one of {', '.join(MODES)}, not '{self.mode}'")
-        if not 0 <= self.seed < 1 << 32:
-            raise MixditError(f"Seed must be 0..2**32 - 1, not {self.seed}")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < 1 << 32:
+            raise MixditError(f"Seed must be an integer 0..2**32 - 1, not {self.seed!r}")
 
 
 NEAREST = Rounding()

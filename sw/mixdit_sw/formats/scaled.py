@@ -240,7 +240,7 @@ def _integer(bits: int) -> Element:
 
 
 def _asymmetric(bits: int) -> AsymmetricFormat:
-    element = Element(bits=bits, max_code=(1 << bits) - 1)
+    element = Element(bits=bits, max_code=(1 << bits) - 1, has_sign=False)
     return AsymmetricFormat(name=f"int{bits}_asym", element=element)
 
 
