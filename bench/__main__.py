@@ -1,6 +1,6 @@
 """All benchmarks, one after the other: `python -m bench`, or `make bench`."""
 
-import importlib
+import subprocess
 import sys
 
 BENCHMARKS = {
@@ -16,15 +16,15 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    """Run the benchmarks named on the command line, or all."""
+    """Run the benchmarks named on the command line, or all, each in a process of its own."""
     chosen = sys.argv[1:] or list(BENCHMARKS)
     unknown = [name for name in chosen if name not in BENCHMARKS]
     if unknown:
         sys.exit(f"error: no benchmark {unknown[0]}; there are {', '.join(BENCHMARKS)}")
-    sys.argv = sys.argv[:1]
     for name in chosen:
         print(f"\n## {name}: {BENCHMARKS[name]}\n", flush=True)
-        importlib.import_module(f"bench.{name}").main()
+        if subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode:
+            sys.exit(f"error: benchmark {name} failed")
 
 
 if __name__ == "__main__":
