@@ -157,7 +157,9 @@ def test_stored_bits_that_no_block_has(stored):
     [
         ({"formats": [[MX6] * 18]}, "must be 1 row tiles x 19 K-blocks"),
         ({"formats": [[MX6] * 19] * 2}, "must be 1 row tiles x 19 K-blocks"),
+        ({"formats": [MX6] * 19}, "a list of formats for each row tile"),
         ({"tile_rows": 0}, "at least one row, not 0"),
+        ({"tile_rows": 1.5}, "at least one row, not 1.5"),
         ({"order": np.zeros(K, np.int64)}, "each of the channels 0..299 once"),
     ],
 )
