@@ -148,7 +148,7 @@ def quantize_mixed(
     grouped, order = group_channels(x, order)
     rows, n_blocks = grouped.shape[:2]
     tile_rows = rows if tile_rows is None else tile_rows
-    if not isinstance(tile_rows, int) or tile_rows < 1:
+    if not isinstance(tile_rows, int | np.integer) or tile_rows < 1:
         raise MixditError(f"A row tile must have at least one row, not {tile_rows}")
     if not all(isinstance(row, Sequence) for row in formats):
         raise MixditError("Formats must be a list of formats for each row tile")
