@@ -2,13 +2,14 @@
 
 import pytest
 
-from mixdit_sw.formats import FORMATS
+from mixdit_sw.formats.registry import FORMATS, LOADED_FILES
 
 
 @pytest.fixture(autouse=True)
 def same_formats():
     """Forget the formats that a test registers."""
-    before = dict(FORMATS)
+    formats, files = dict(FORMATS), list(LOADED_FILES)
     yield
     FORMATS.clear()
-    FORMATS.update(before)
+    FORMATS.update(formats)
+    LOADED_FILES[:] = files

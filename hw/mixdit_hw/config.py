@@ -1,14 +1,13 @@
 """Configuration of the array and its named presets: the one place where sizes are chosen."""
 
-import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-from mixdit_hw.packet import EXPONENT_BITS
+from mixdit_hw.packet import EXPONENT_BITS, exponent_bits
 from mixdit_hw.pe.accumulator import AccumulatorConfig
 from mixdit_hw.pe.to_fp32 import ToFp32
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import FORMATS, LANES, MAX_DIGITS, NAN_EXPONENT, Format, dot_bits, get_format
+from mixdit_sw.formats import FORMATS, LANES, MAX_DIGITS, Format, dot_bits, get_format
 from mixdit_sw.gemm.kinds import parse_kind
 
 
@@ -66,16 +65,16 @@ class ArrayConfig:
         for name in self.formats:
             if not isinstance(name, str):
                 raise MixditError(f"formats must be a list of names, not {list(self.formats)!r}")
-            if not get_format(name).is_engine_format:
+            fmt = get_format(name)
+            if not fmt.is_engine_format:
                 raise MixditError(
                     f"The array cannot multiply {name}: a format must have at most {MAX_DIGITS} "
                     "digits and no real-valued scale"
                 )
-            ends = [get_format(name).packet_exponent(stored) for stored in (0, NAN_EXPONENT)]
-            if max(max(e, ~e).bit_length() for e in ends) >= EXPONENT_BITS:
+            if exponent_bits([fmt]) > EXPONENT_BITS:
                 raise MixditError(
-                    f"The array cannot multiply {name}: exponents of its packets are {ends[0]}.."
-                    f"{ends[1]}, beyond {EXPONENT_BITS} bits"
+                    f"The array cannot multiply {name}: exponents of its packets need "
+                    f"{exponent_bits([fmt])} bits, not {EXPONENT_BITS}"
                 )
         self.pe_accumulator  # noqa: B018  checks kind, latency and interleave
 
@@ -87,7 +86,7 @@ class ArrayConfig:
     @property
     def max_digits(self) -> int:
         """Digits of the widest format."""
-        return max(fmt.digits or 0 for fmt in self.block_formats)
+        return max(fmt.digits for fmt in self.block_formats)
 
     @property
     def block_bits(self) -> int:
@@ -141,11 +140,9 @@ class ArrayConfig:
         """Multiply-adds a cycle by format pair; None for a format the array is not built for."""
         peak = {}
         for a, b in (("mx6", "mx6"), ("mx9", "mx6"), ("mx9", "mx9")):
-            digits = [get_format(name).digits for name in (a, b) if name in self.formats]
-            whole = self.rows * self.cols * LANES
-            peak[f"{a}x{b}"] = (
-                whole // math.prod(d or 1 for d in digits) if len(digits) == 2 else None
-            )
+            passes = get_format(a).digits * get_format(b).digits
+            built = {a, b} <= set(self.formats)
+            peak[f"{a}x{b}"] = self.rows * self.cols * LANES // passes if built else None
         return peak
 
     def to_dict(self) -> dict[str, object]:

@@ -1,27 +1,24 @@
 """Layout of a digit packet, the only operand that the array knows."""
 
+from collections.abc import Iterable
 from typing import Any
 
-from amaranth.hdl import Format, Value, signed
+from amaranth import hdl
+from amaranth.hdl import Value, signed
 from amaranth.lib import data
 
-from mixdit_sw.formats import DIGIT_BITS, FORMATS, LANES, NAN_EXPONENT, PAIR
+from mixdit_sw.formats import DIGIT_BITS, FORMATS, LANES, NAN_EXPONENT, PAIR, Format
 
 PAIRS = LANES // PAIR
 
 
-def _exponent_bits() -> int:
-    """Width of a signed packet exponent that holds every format's, for every stored exponent."""
-    values = [
-        f.packet_exponent(e)
-        for f in FORMATS.values()
-        if f.is_engine_format
-        for e in (0, NAN_EXPONENT)
-    ]
+def exponent_bits(formats: Iterable[Format]) -> int:
+    """Width of a signed packet exponent that holds these formats', for every stored exponent."""
+    values = [fmt.packet_exponent(e) for fmt in formats for e in (0, NAN_EXPONENT)]
     return max(max(v, ~v).bit_length() for v in values) + 1
 
 
-EXPONENT_BITS = _exponent_bits()
+EXPONENT_BITS = exponent_bits(fmt for fmt in FORMATS.values() if fmt.is_engine_format)
 
 
 class _WordLayout(data.StructLayout):
@@ -32,7 +29,7 @@ class _WordLayout(data.StructLayout):
 
     def format(self, value: data.View, spec: str) -> Any:
         """Return the format of the whole word."""
-        return Format("{:x}", Value.cast(value))
+        return hdl.Format("{:x}", Value.cast(value))
 
 
 LANES_LAYOUT = _WordLayout(

@@ -104,36 +104,35 @@ int ocp_scale(const float* x, int count, const OcpElement& e) {
     return std::max(own - e.largest_exponent, -127);
 }
 
-// decode(encode(x)) of one OCP block of `count` elements; see mixdit_sw/codec/fake.py.
-void quantize_ocp_block(const float* x, float* out, int count, const OcpElement& e) {
-    uint32_t bits[kOcpLanes];
-    std::memcpy(bits, x, count * sizeof *x);
-    uint32_t largest = 0;
-    for (int i = 0; i < count; i++) largest = std::max(largest, bits[i] & 0x7FFFFFFF);
-    if (largest >= 0x7F800000) {
+// decode(encode(x)) of one OCP block of `count` elements; returns its scale's exponent, see
+// mixdit_sw/codec/fake.py.
+int quantize_ocp_block(const float* x, float* out, int count, const OcpElement& e) {
+    const int scale = ocp_scale(x, count, e);
+    if (scale == kNanScale) {
         std::fill(out, out + count, float_of(0x7FC00000));
-        return;
+        return scale;
     }
-    const int field = static_cast<int>(largest >> 23);
-    if (field < 64 || field > 190) {
-        const int own = largest == 0 ? -300 : std::ilogb(float_of(largest));
-        quantize_ocp_exactly(x, out, count, std::max(own - e.largest_exponent, -127), e);
-        return;
+    if (std::abs(scale + e.largest_exponent) > 63) {
+        quantize_ocp_exactly(x, out, count, scale, e);
+        return scale;
     }
-    // Exponent field of the least normal element, and so of every subnormal one.
-    const int scale = field - e.largest_exponent;
-    const uint32_t least = static_cast<uint32_t>(scale + e.lsb + e.mantissa_bits);
+    // Exponent fields of the least step and of the least normal element, thus of every subnormal.
+    const int step = scale + e.lsb + 127;
+    const uint32_t least = static_cast<uint32_t>(step + e.mantissa_bits);
     const float limit =
-        static_cast<float>(e.max_code) * float_of(static_cast<uint32_t>(scale + e.lsb) << 23);
+        static_cast<float>(e.max_code) * float_of(static_cast<uint32_t>(step) << 23);
     const uint32_t up = (23u - e.mantissa_bits) << 23;
     for (int i = 0; i < count; i++) {
-        const uint32_t own = (bits[i] >> 23) & 0xFF;
+        uint32_t bits;
+        std::memcpy(&bits, x + i, sizeof bits);
+        const uint32_t own = (bits >> 23) & 0xFF;
         const uint32_t exponent = own > least ? own : least;
         const float magic = 1.5f * float_of((exponent << 23) + up);
         const float rounded = (x[i] + magic) - magic;
         const float capped = rounded > limit ? limit : rounded;
         out[i] = (capped < -limit ? -limit : capped) + 0.0f;
     }
+    return scale;
 }
 
 }  // namespace
@@ -175,8 +174,7 @@ void encode_ocp(const float* x, void* codes, uint8_t* exponents, int64_t blocks,
     const int count = static_cast<int>(unit);
     for (int64_t n = 0; n < blocks; n++, x += unit, exponents += unit / kLanes) {
         float values[kOcpLanes];
-        quantize_ocp_block(x, values, count, e);
-        const int scale = ocp_scale(x, count, e);
+        const int scale = quantize_ocp_block(x, values, count, e);
         std::fill(exponents, exponents + unit / kLanes, static_cast<uint8_t>(scale + 127));
         if (scale == kNanScale) std::fill(values, values + count, 0.0f);
         const double up = std::ldexp(1.0, -(scale + e.lsb));

@@ -49,6 +49,13 @@ def is_available() -> bool:
     return _library() is not None
 
 
+def has_loop(fmt: Format) -> bool:
+    """Return whether blocks of a format can be quantized here, after building the loops."""
+    is_micro = isinstance(fmt, MicroExponentFormat) and fmt.digits is not None
+    is_ocp = isinstance(fmt, OcpFormat) and fmt.unit <= MAX_UNIT
+    return (is_micro or is_ocp) and is_available()
+
+
 def fake_quantize(x: torch.Tensor, out: torch.Tensor, fmt: Format) -> None:
     """Set `out` to the values of x in a micro-exponent or an OCP format.
 

@@ -8,7 +8,7 @@ import numpy as np
 from mixdit_sw.codec.pack import check_blocks
 from mixdit_sw.codec.reference import decode, encode
 from mixdit_sw.errors import MixditError
-from mixdit_sw.files import check_writable, load_npy, save_npy, write_atomically
+from mixdit_sw.files import load_npy, save_npy, write_atomically
 from mixdit_sw.formats import (
     LANES,
     NAN_EXPONENT,
@@ -53,7 +53,6 @@ def quantize_npy(
         When there is no such format, or a file cannot be read or written.
     """
     fmt = get_format(format_name)
-    check_writable(out)
     _check_other(path, out)
     x = load_npy(path)
     if x.dtype != np.float32:
@@ -101,11 +100,11 @@ def _qsnr_in_chunks(x: np.ndarray, blocks: Blocks, fmt: Format) -> float | None:
     """Return the QSNR of blocks of x (rows, K)."""
     total = QsnrSum()
     for rows in _chunks(x):
-        total.add(x[rows], decode(rows_of(blocks, rows), fmt, x.shape[1]))
+        total.add(x[rows], decode(_rows_of(blocks, rows), fmt, x.shape[1]))
     return total.db()
 
 
-def rows_of(blocks: Blocks, rows: slice) -> Blocks:
+def _rows_of(blocks: Blocks, rows: slice) -> Blocks:
     """Return some rows of blocks whose arrays are (rows, ...)."""
     chosen: dict[str, Any] = {
         name: value[rows] if isinstance(value, np.ndarray) and value.ndim else value
@@ -132,7 +131,6 @@ def dequantize_npz(path: Path, out: Path) -> dict[str, Any]:
     MixditError
         When a file cannot be read or written, or does not hold the blocks of a tensor.
     """
-    check_writable(out)
     _check_other(path, out)
     arrays = _load_arrays(path)
     try:

@@ -6,16 +6,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import LANES
 
 BANK_BITS = ceil_log2(LANES)
-
-
-def check_beats(max_beats: int) -> None:
-    """Check that rows have a length; raises MixditError when not."""
-    if max_beats < 1:
-        raise MixditError(f"A row must have at least one beat, not {max_beats}")
 
 
 class Gather(wiring.Component):
@@ -139,7 +132,7 @@ class Gather(wiring.Component):
         for n in range(LANES):
             wants = [want[lane] & (indices[lane][:BANK_BITS] == n) for lane in range(LANES)]
             first = Signal(LANES, name=f"first_{n}")
-            m.d.comb += first.eq(Cat(wants) & (~Cat(wants) + 1))
+            m.d.comb += first.eq(_lowest(Cat(wants)))
             granted.append([first[lane] for lane in range(LANES)])
             address: Value = Const(0, len(indices[0]) - BANK_BITS)
             for lane in range(LANES):
@@ -193,3 +186,8 @@ class Gather(wiring.Component):
                 with m.If(coming[lane]):
                     word = Cat(banks).word_select(from_bank[lane], self._width)
                     m.d.sync += self.o.payload[lane].eq(word)
+
+
+def _lowest(bits: Value) -> Value:
+    """Return the lowest 1 of some bits alone."""
+    return bits & (~bits + 1)

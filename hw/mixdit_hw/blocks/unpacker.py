@@ -26,7 +26,7 @@ class Unpacker(wiring.Component):
 
     def __init__(self, formats: tuple[MicroExponentFormat, ...]) -> None:
         self._formats = formats
-        self._digits = max(fmt.digits or 0 for fmt in self._formats)
+        self._digits = max(fmt.digits for fmt in self._formats)
         packets = data.ArrayLayout(PACKET, self._digits)
         block = data.StructLayout({"packets": packets, "digits": range(self._digits + 1)})
         super().__init__(
@@ -53,7 +53,7 @@ class Unpacker(wiring.Component):
         packet_exponent = Signal(signed(PACKET_EXPONENT_BITS))
         m.d.comb += packet_exponent.eq(Mux(is_nan, 0, exponent) - offset)
         block = Signal.like(self.o.payload, name="block")
-        digits = [Const(fmt.digits or 0) for fmt in self._formats]
+        digits = [Const(fmt.digits) for fmt in self._formats]
         m.d.comb += block.digits.eq(choose(number, digits, len(block.digits)))
         magnitudes, signs = self._elements(m)
         for digit in range(self._digits):

@@ -170,7 +170,7 @@ class AlignedStep(wiring.Component):
         rise = Signal(signed(len(self.state.window) + 1))
         m.d.comb += rise.eq(self.state.window - self.prepared.window)
         lift, least = self.prepared.lift, self._least_lift
-        bottom = (self._kind.significand_bits - 1) // self._kind.step_bits
+        bottom = self._max_fall
         ks = range(-bottom, top + self._max_drop + 2)
         # X - Y is the difference plus the lift, which is known later: compare first.
         above = {
@@ -184,6 +184,11 @@ class AlignedStep(wiring.Component):
         return rises
 
     @property
+    def _max_fall(self) -> int:
+        """Steps by which the significand can move right before all of it is lost."""
+        return (self._kind.significand_bits - 1) // self._kind.step_bits
+
+    @property
     def _max_drop(self) -> int:
         """Steps by which a block can move right before all of it is lost."""
         return (len(self.prepared.shifted) - 1) // self._kind.step_bits
@@ -193,7 +198,7 @@ class AlignedStep(wiring.Component):
     ) -> dict[int, Signal]:
         """Return one-hot selects of the significand's move: min(n, X - Y) steps to the left."""
         top = len(fits) - 2
-        bottom = (self._kind.significand_bits - 1) // self._kind.step_bits
+        bottom = self._max_fall
         reach = {k: Signal(name=f"reach_{k + bottom}") for k in range(-bottom, top + 1)}
         for k in reach:
             above = ~self.prepared.used | rises[k]

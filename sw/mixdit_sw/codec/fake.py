@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from mixdit_sw import native
-from mixdit_sw.codec.fast import check_tensor, decode, encode, tensor_scale
+from mixdit_sw.codec.fast import check_tensor, decode, encode, has_torch_form, whole_scale
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import (
     LANES,
@@ -112,22 +112,21 @@ class _StraightThrough(torch.autograd.Function):
 
 def _fake_quantize(x: torch.Tensor, fmt: Format, rounding: Rounding, out: torch.Tensor) -> None:
     rows, out_rows = (t.reshape(-1, t.shape[-1]) for t in (x.contiguous(), out))
-    has_loop = isinstance(fmt, MicroExponentFormat | OcpFormat) and rounding == NEAREST
-    is_narrow = fmt.digits is not None or isinstance(fmt, OcpFormat)
-    has_loop = has_loop and is_narrow and fmt.unit <= native.MAX_UNIT
-    if has_loop and x.shape[-1] % fmt.unit == 0:
+    is_micro = isinstance(fmt, MicroExponentFormat) and has_torch_form(fmt)
+    has_block_form = rounding == NEAREST and (is_micro or isinstance(fmt, OcpFormat))
+    if has_block_form and x.shape[-1] % fmt.unit == 0:
         rows, out_rows = rows.view(-1, fmt.unit), out_rows.view(-1, fmt.unit)
     is_large = x.device.type == "cpu" and x.numel() >= _WORTH_COMPILING
-    if has_loop and is_large and native.is_available():
+    if has_block_form and is_large and native.has_loop(fmt):
         native.fake_quantize(rows, out_rows, fmt)
-    elif isinstance(fmt, MicroExponentFormat) and is_narrow and rounding == NEAREST:
+    elif has_block_form and isinstance(fmt, MicroExponentFormat):
         _in_chunks(rows, out_rows, fmt)
     elif rounding.mode == "stochastic":
         # Positions are those in the whole tensor.
         out_rows.copy_(decode(encode(rows, fmt, rounding), fmt, rows.shape[1]))
     else:
         count = max(_CHUNK.get(x.device.type, _CHUNK["cpu"]) * 8 // rows.shape[1], 1)
-        scale = tensor_scale(rows.split(count), fmt) if isinstance(fmt, NvFormat) else None
+        scale = whole_scale(rows.split(count), fmt) if isinstance(fmt, NvFormat) else None
         for source, result in zip(rows.split(count), out_rows.split(count), strict=True):
             blocks = encode(source, fmt, rounding, tensor_scale=scale)
             result.copy_(decode(blocks, fmt, rows.shape[1]))

@@ -27,6 +27,7 @@ from mixdit_sw.formats import (
     Rounding,
     ScaledFormat,
 )
+from mixdit_sw.formats.halves import HalfFormat
 from mixdit_sw.formats.nvfp4 import NvFormat
 
 _PAIRS = LANES // PAIR
@@ -35,6 +36,7 @@ _FRACTION_BITS = 23
 _WORTH_COMPILING = 1 << 20
 """Elements above which a second for a compiled loop may pay."""
 
+_HALVES = {7: torch.bfloat16, 10: torch.float16}
 _DTYPES = {np.int16: torch.int16, np.int32: torch.int32, np.int64: torch.int64}
 
 
@@ -99,26 +101,26 @@ def encode(
     """
     check_tensor(x)
     x = torch.nn.functional.pad(x, (0, fmt.padded(x.shape[-1]) - x.shape[-1])).contiguous()
-    for family, (encoder, _) in _FAMILIES.items():
-        if type(fmt) is family and not _is_wide(fmt):
-            if isinstance(fmt, NvFormat):
-                return _encode_nv(x, fmt, rounding, tensor_scale)
-            return encoder(x, fmt, rounding)
-    return TensorBlocks.from_numpy(fmt.encode(x.cpu().numpy(), rounding), x.device)
+    given = {} if tensor_scale is None else {"tensor_scale": tensor_scale}
+    if has_torch_form(fmt):
+        encoder, _ = _FAMILIES[type(fmt)]
+        return encoder(x, fmt, rounding, **given)
+    return TensorBlocks.from_numpy(fmt.encode(x.cpu().numpy(), rounding, **given), x.device)
 
 
 @torch.no_grad()
 def decode(blocks: TensorBlocks, fmt: Format, k: int | None = None) -> torch.Tensor:
     """Return the values of blocks, float32 (..., k); without `k` those of all elements."""
-    for family, (_, decoder) in _FAMILIES.items():
-        if type(fmt) is family and not _is_wide(fmt):
-            return decoder(blocks, fmt)[..., :k]
+    if has_torch_form(fmt):
+        _, decoder = _FAMILIES[type(fmt)]
+        return decoder(blocks, fmt)[..., :k]
     return torch.from_numpy(fmt.decode(blocks.numpy())).to(blocks.codes.device)[..., :k]
 
 
-def _is_wide(fmt: Format) -> bool:
-    """Return whether a micro-exponent format has more bits than its float32 forms hold."""
-    return isinstance(fmt, MicroExponentFormat) and fmt.digits is None
+def has_torch_form(fmt: Format) -> bool:
+    """Return whether a format has one: a known family, and micro-exponent codes fit float32."""
+    is_wide = isinstance(fmt, MicroExponentFormat) and fmt.digits is None
+    return type(fmt) in _FAMILIES and not is_wide
 
 
 def _encode_micro(x: torch.Tensor, fmt: MicroExponentFormat, rounding: Rounding) -> TensorBlocks:
@@ -154,14 +156,13 @@ def _decode_micro(blocks: TensorBlocks, fmt: MicroExponentFormat) -> torch.Tenso
 
 def _encode_ocp(x: torch.Tensor, fmt: OcpFormat, rounding: Rounding) -> TensorBlocks:
     is_large = x.device.type == "cpu" and x.numel() >= _WORTH_COMPILING
-    if is_large and rounding == NEAREST and fmt.unit <= native.MAX_UNIT and native.is_available():
+    if is_large and rounding == NEAREST and native.has_loop(fmt):
         shape = (*x.shape[:-1], x.shape[-1] // LANES)
         codes = torch.empty((*shape, LANES), dtype=_DTYPES[fmt.element.dtype])
         exponents = torch.empty(shape, dtype=torch.uint8)
         per_unit = (-1, fmt.unit // LANES)
         native.encode_ocp(x.view(-1, fmt.unit), codes, exponents.view(per_unit), fmt)
-        taus = torch.ones((*shape, _PAIRS), dtype=torch.uint8)
-        return TensorBlocks(codes, exponents, taus)
+        return TensorBlocks(codes, exponents, _no_micro_exponents(codes))
     groups, is_nan = _finite_groups(x, fmt.unit)
     largest = groups.abs().amax(dim=-1)
     exponents = torch.frexp(largest).exponent - 1 - fmt.largest_exponent
@@ -199,7 +200,7 @@ def _encode_asymmetric(x: torch.Tensor, fmt: AsymmetricFormat, rounding: Roundin
     return TensorBlocks(**{**vars(blocks), "zero_points": stored})
 
 
-def tensor_scale(parts: Iterable[torch.Tensor], fmt: NvFormat) -> np.float32:
+def whole_scale(parts: Iterable[torch.Tensor], fmt: NvFormat) -> np.float32:
     """Return the scale of the whole tensor that float32 `parts` (..., K) are."""
     largest = 0.0
     for part in parts:
@@ -209,11 +210,11 @@ def tensor_scale(parts: Iterable[torch.Tensor], fmt: NvFormat) -> np.float32:
 
 
 def _encode_nv(
-    x: torch.Tensor, fmt: NvFormat, rounding: Rounding, scale: np.float32 | None = None
+    x: torch.Tensor, fmt: NvFormat, rounding: Rounding, tensor_scale: np.float32 | None = None
 ) -> TensorBlocks:
     groups, is_nan = _finite_groups(x, fmt.group(x.shape[-1]))
     largest = groups.abs().amax(dim=-1)
-    scale = fmt.tensor_scale(float(largest.max())) if scale is None else scale
+    scale = fmt.tensor_scale(float(largest.max())) if tensor_scale is None else tensor_scale
     grid = fmt.block_scale
     quotient = largest / 6.0 / float(scale) if scale else largest * 0.0
     scales = round_codes(quotient * 2.0**-grid.lsb, grid, NEAREST).double() * 2.0**grid.lsb
@@ -221,6 +222,27 @@ def _encode_nv(
     codes = round_codes(_quotient(groups, step), fmt.element, rounding)
     blocks = _scaled_blocks(codes, is_nan, scales.to(torch.float32), fmt, x.shape[-1])
     return TensorBlocks(**{**vars(blocks), "tensor_scale": scale})
+
+
+def _encode_half(x: torch.Tensor, fmt: HalfFormat, rounding: Rounding) -> TensorBlocks:
+    if rounding != NEAREST:
+        return TensorBlocks.from_numpy(fmt.encode(x.cpu().numpy(), rounding), x.device)
+    bits = x.to(_HALVES[fmt.mantissa_bits]).view(torch.int16).int() & 0xFFFF
+    top = ((1 << fmt.exponent_bits) - 1) << fmt.mantissa_bits
+    bits = bits.masked_fill(x.isnan(), top | 1 << (fmt.mantissa_bits - 1))
+    codes = bits.masked_fill(bits == 1 << 15, 0).unflatten(-1, (-1, LANES))
+    is_nan = (codes & top == top).any(dim=-1)
+    exponents = torch.full_like(is_nan, EXPONENT_BIAS, dtype=torch.uint8)
+    return TensorBlocks(
+        codes=codes,
+        exponents=exponents.masked_fill_(is_nan, NAN_EXPONENT),
+        micro_exponents=_no_micro_exponents(codes),
+    )
+
+
+def _decode_half(blocks: TensorBlocks, fmt: HalfFormat) -> torch.Tensor:
+    words = blocks.codes.to(torch.int16).view(_HALVES[fmt.mantissa_bits])
+    return words.to(torch.float32).flatten(-2)
 
 
 def _decode_scaled(blocks: TensorBlocks, fmt: ScaledFormat) -> torch.Tensor:
@@ -261,12 +283,16 @@ def _plain_blocks(
     """Return the K-blocks of codes (..., n_groups, group) in rows of `width`."""
     per_group = codes.shape[-1] // LANES
     codes = codes.flatten(-2)[..., :width].unflatten(-1, (width // LANES, LANES))
-    shape = (*codes.shape[:-1], _PAIRS)
     return TensorBlocks(
         codes=codes.to(_DTYPES[fmt.element.dtype]),
         exponents=exponents.repeat_interleave(per_group, dim=-1)[..., : width // LANES],
-        micro_exponents=torch.ones(shape, dtype=torch.uint8, device=codes.device),
+        micro_exponents=_no_micro_exponents(codes),
     )
+
+
+def _no_micro_exponents(codes: torch.Tensor) -> torch.Tensor:
+    """Return the micro-exponents of K-blocks in formats without: ones."""
+    return torch.ones((*codes.shape[:-1], _PAIRS), dtype=torch.uint8, device=codes.device)
 
 
 def _scale(x: torch.Tensor, exponents: torch.Tensor) -> torch.Tensor:
@@ -289,4 +315,5 @@ _FAMILIES: dict[type, tuple[Callable[..., TensorBlocks], Callable[..., torch.Ten
     ScaledFormat: (_encode_scaled, _decode_scaled),
     AsymmetricFormat: (_encode_asymmetric, _decode_scaled),
     NvFormat: (_encode_nv, _decode_scaled),
+    HalfFormat: (_encode_half, _decode_half),
 }

@@ -46,7 +46,7 @@ class Element:
             exponent_bits = self.bits - 1 - m
             if m < 0 or not 1 <= exponent_bits <= 5:
                 raise MixditError(f"A floating-point element must have 1..5 exponent bits, m = {m}")
-            most = ((2 << m) - 1) << ((1 << exponent_bits) - 2)
+            most = _largest_code(exponent_bits, m)
         if not 1 <= self.max_code <= most:
             raise MixditError(f"Codes of this element must end at 1..{most}, not {self.max_code}")
 
@@ -61,8 +61,7 @@ class Element:
         """
         bias = max((1 << (exponent_bits - 1)) - 1, 1)
         lsb = 1 - bias - mantissa_bits
-        top = (1 << exponent_bits) - 2
-        max_code = ((2 << mantissa_bits) - 1) << top
+        max_code = _largest_code(exponent_bits, mantissa_bits)
         if largest is not None:
             max_code = int(largest * 2.0**-lsb)
         return cls(
@@ -99,9 +98,8 @@ class Element:
             is_normal = magnitude >> m > 0
             mantissa = (magnitude >> shift) - (is_normal.astype(np.int64) << m)
             magnitude = ((shift + is_normal) << m) | mantissa
-        return ((codes < 0).astype(np.uint64) << np.uint64(self.bits - 1)) | magnitude.astype(
-            np.uint64
-        )
+        sign = (codes < 0).astype(np.int64) << (self.bits - 1)
+        return (sign | magnitude).astype(np.uint64)
 
     def from_bits(self, bits: np.ndarray) -> np.ndarray:
         """Return the codes of stored bits, int64; the inverse of `to_bits`."""
@@ -122,3 +120,8 @@ class Element:
         if self.max_code < 1 << 15:
             return np.int16
         return np.int32 if self.max_code < 1 << 31 else np.int64
+
+
+def _largest_code(exponent_bits: int, mantissa_bits: int) -> int:
+    """Return the largest code of a floating-point element all of whose codes are numbers."""
+    return ((2 << mantissa_bits) - 1) << ((1 << exponent_bits) - 2)

@@ -86,9 +86,12 @@ class ScaledFormat(Format):
     def block_scales(self, blocks: Blocks) -> np.ndarray:
         """Return the scale of each K-block."""
         assert blocks.scales is not None
-        n_blocks = blocks.codes.shape[-2]
+        return self._per_block(blocks.scales, blocks.codes.shape[-2])
+
+    def _per_block(self, shared: np.ndarray, n_blocks: int) -> np.ndarray:
+        """Return what groups share, (..., n_groups), for each K-block, (..., n_blocks)."""
         per_group = self.group(n_blocks * LANES) // LANES
-        return np.repeat(blocks.scales, per_group, axis=-1)[..., :n_blocks]
+        return np.repeat(shared, per_group, axis=-1)[..., :n_blocks]
 
     def pack_header(self, blocks: Blocks) -> np.ndarray:
         """Return the bytes of each scale, least significant first."""
@@ -100,8 +103,7 @@ class ScaledFormat(Format):
         self, header: np.ndarray, elements: np.ndarray, tensor_scale: np.float32 | None
     ) -> Blocks:
         """Invert `pack_header` and `pack_elements`."""
-        scales = np.ascontiguousarray(header[..., :4]).view("<f4")[..., 0].astype(np.float32)
-        return self.from_parts(scales, self.element.from_bits(elements), tensor_scale)
+        return self.from_parts(_scales_of(header), self.element.from_bits(elements), tensor_scale)
 
     def from_parts(
         self, scales: np.ndarray, codes: np.ndarray, tensor_scale: np.float32 | None = None
@@ -176,11 +178,11 @@ class AsymmetricFormat(ScaledFormat):
         self, header: np.ndarray, elements: np.ndarray, tensor_scale: np.float32 | None
     ) -> Blocks:
         """Invert `pack_header` and `pack_elements`."""
-        scales = np.ascontiguousarray(header[..., :4]).view("<f4")[..., 0].astype(np.float32)
-        zeros = header[..., 4]
-        per_element = np.repeat(zeros, self.group(elements.shape[-1]), axis=-1)
-        codes = elements.astype(np.int64) - per_element[..., : elements.shape[-1]]
-        return replace(self.from_parts(scales, codes), zero_points=zeros.copy())
+        zeros, width = header[..., 4], elements.shape[-1]
+        codes = elements.astype(np.int64) - np.repeat(
+            self._per_block(zeros, width // LANES), LANES, -1
+        )
+        return replace(self.from_parts(_scales_of(header), codes), zero_points=zeros.copy())
 
     def code_range(self, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
         """Return -z and the greatest q less z."""
@@ -192,11 +194,8 @@ class AsymmetricFormat(ScaledFormat):
     def _block_zeros(self, blocks: Blocks) -> np.ndarray:
         """Return the zero point of each K-block, int64 (..., n_blocks, 1)."""
         assert blocks.zero_points is not None
-        n_blocks = blocks.codes.shape[-2]
-        per_group = self.group(n_blocks * LANES) // LANES
-        return np.repeat(blocks.zero_points.astype(np.int64), per_group, axis=-1)[
-            ..., :n_blocks, None
-        ]
+        zeros = self._per_block(blocks.zero_points, blocks.codes.shape[-2])
+        return zeros[..., None].astype(np.int64)
 
     def check_shared(self, blocks: Blocks) -> None:
         """Check scales, and zero points."""
@@ -208,6 +207,11 @@ class AsymmetricFormat(ScaledFormat):
             raise MixditError("The zero point of a NaN group must be 0")
         if blocks.zero_points.max(initial=0) > self.levels:
             raise MixditError(f"Zero points of {self.name} must be at most {self.levels}")
+
+
+def _scales_of(header: np.ndarray) -> np.ndarray:
+    """Return the FP32 scales at the start of headers uint8 (..., n_groups, 4 or more)."""
+    return np.ascontiguousarray(header[..., :4]).view("<f4")[..., 0].astype(np.float32)
 
 
 def quotient(numbers: np.ndarray, scales: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from functools import cached_property
 import torch
 
 from mixdit_sw import native
+from mixdit_sw.gemm.fast_values import to_fp32
 from mixdit_sw.gemm.kinds import GUARDED_BITS, Aligned
 from mixdit_sw.gemm.sides import FLOAT32_BITS, NO_BLOCK, Side, is_native
 
@@ -25,7 +26,6 @@ RAISED = 1
 
 _FIELD = 52
 _BELOW_ONE = 1.0 - 2.0**-53
-_TINY = 2.0**-126
 
 
 class AlignedTile:
@@ -190,9 +190,7 @@ class AlignedTile:
 
     def _drain(self) -> torch.Tensor:
         """Return the values rounded to nearest even to FP32, below normal +0."""
-        value = self._value * 2.0**-RAISED
-        flushed = value.abs() < _TINY - 2.0**-151
-        return value.masked_fill_(flushed, 0.0).to(torch.float32)
+        return to_fp32(self._value * 2.0**-RAISED)
 
 
 def _magnitude(x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:

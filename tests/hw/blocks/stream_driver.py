@@ -39,11 +39,16 @@ async def collect(ctx, dut, count, found, cycles, *, valid=1.0, ready=1.0, seed=
         now += 1
 
 
-def run_stream(dut, payloads, **pauses):
-    """Return (payloads of `o` as integers, cycles from the first to the last), for those of `i`."""
+def run_stream(dut, payloads, set_up=None, **pauses):
+    """Return (payloads of `o` as integers, cycles from the first to the last), for those of `i`.
+
+    `set_up` is a testbench that runs before the first payload is offered.
+    """
     found, cycles = [], []
 
     async def source(ctx):
+        if set_up is not None:
+            await set_up(ctx)
         await send(ctx, dut, payloads, **pauses)
 
     async def sink(ctx):
