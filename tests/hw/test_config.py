@@ -4,6 +4,7 @@ import pytest
 
 from mixdit_hw.config import PRESETS, ArrayConfig, get_preset
 from mixdit_sw.errors import MixditError
+from mixdit_sw.formats import Element, OcpFormat, register
 
 ODD = ArrayConfig(
     rows=4,
@@ -159,3 +160,10 @@ def test_block_bits_follow_the_formats():
 def test_bad_dict(values, message):
     with pytest.raises(MixditError, match=message):
         ArrayConfig.from_dict(values)
+
+
+def test_exponents_beyond_a_packet_are_refused():
+    far = Element(bits=5, max_code=15, lsb=-300, is_twos_complement=True)
+    register(OcpFormat(name="far", unit=16, element=far))
+    with pytest.raises(MixditError, match="cannot multiply far: exponents .* need 10 bits, not 9"):
+        config(formats=("far",))

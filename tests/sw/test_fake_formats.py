@@ -132,3 +132,12 @@ def test_what_is_no_format(arguments):
 def test_definitions_that_are_none(make, message):
     with pytest.raises(MixditError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", ["bf16", "fp16"])
+def test_every_nan_is_the_quiet_one(name):
+    words = np.uint32([0x7F800001, 0x7FFFFFFF, 0xFFC00000, 0xFF800001] * 4).view(np.float32)
+    fmt = get_format(name)
+    expected = reference.encode(words, fmt).codes
+    assert len(set(expected.flat)) == 1
+    assert np.array_equal(fast.encode(torch.from_numpy(words), fmt).codes.numpy(), expected)

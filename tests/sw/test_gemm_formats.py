@@ -5,7 +5,9 @@ from fractions import Fraction
 import numpy as np
 import oracle
 import pytest
+import torch
 
+from mixdit_sw import native
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import FORMATS, MX6, get_format
 from mixdit_sw.gemm import fast, fast_values, reference
@@ -130,3 +132,27 @@ def test_unknown_blocks_of_three_digits_need_bits():
     wide = quantize_operand(x, get_format("fp8_e3m4"))
     with pytest.raises(MixditError, match="needs at least 37 significand bits for blocks of 27"):
         fast.golden_gemm(wide, wide, parse_kind("aligned36"))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_sum_next_to_a_tie_is_rounded_once(compiled, monkeypatch):
+    """A tiny C decides the tie of a large product, although float64 cannot hold their sum."""
+    if compiled and not native.is_available():
+        pytest.skip("there is no C++ compiler")
+    monkeypatch.setattr(fast_values, "_WORTH_COMPILING", 0 if compiled else 1 << 60)
+    rng = np.random.default_rng(0)
+    odd = rng.integers(1 << 22, (1 << 25) // 6, 64) * 2 + 1  # 3 * odd has 25 bits: a tie
+    tiny = np.float32(2.0**-50) * rng.choice([-1, 1], 64)
+    a = np.stack([tiny, rng.choice([-3, 3], 64)], axis=1).astype(np.float32)
+    b = np.stack([np.ones(64), odd], axis=1).astype(np.float32)
+    found = fast_values.chain(torch.from_numpy(a), torch.from_numpy(b)).numpy().view(np.uint32)
+    twice = 0
+    for i, j in np.ndindex(found.shape):
+        word = 0
+        for x, y in zip(a[i], b[j], strict=True):
+            word = oracle.add_fp32(word, Fraction(float(x)) * Fraction(float(y)))
+        assert found[i, j] == word
+        twice += word != np.float32(np.float64(a[i, 0]) + np.float64(a[i, 1]) * b[j, 1]).view(
+            np.uint32
+        )
+    assert twice > 1000, "rounding to float64 first would often be wrong here"
