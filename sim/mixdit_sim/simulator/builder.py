@@ -29,7 +29,7 @@ _VERILATOR = [
     *("--output-split", "100000", "--output-split-cfuncs", "5000"),
     "-fno-inline",
     *("--x-assign", "fast", "--x-initial", "fast"),
-    *("-Wno-lint", "-Wno-style", "-Wno-PROCASSINIT"),
+    *("-Wno-lint", "-Wno-style", "-Wno-PROCASSINIT", "-Wno-INITIALDLY"),
     *("-CFLAGS", "-std=gnu++20", "-LDFLAGS", "-pthread"),
 ]
 

@@ -1,0 +1,147 @@
+"""Configuration of an engine: an array and what surrounds it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from mixdit_hw.config import PRESETS, ArrayConfig
+from mixdit_hw.packet import PACKET
+from mixdit_sw.engine.commands import STEPS
+from mixdit_sw.engine.shape import EngineShape
+from mixdit_sw.errors import MixditError
+from mixdit_sw.formats import LANES, MicroExponentFormat
+
+PAGE_BYTES = 4096
+"""A burst does not cross a multiple of this."""
+MAX_BURST = 256
+"""Beats of the longest AXI4 burst."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """What an engine is built for.
+
+    Members
+    -------
+    array : ArrayConfig
+        The array.
+    port_bytes : int
+        Width of an AXI port; a power of two.
+    ports : int
+        AXI ports, that move together: a bus word is striped over them. A power of two.
+    buffer_bytes : int
+        Size of each operand buffer.
+    outstanding : int
+        Bus words that may be asked for before they come.
+    extra_words : int
+        Bus words of the queue of epilogue operands.
+    address_bits : int
+        Bits of a byte address.
+    steps : tuple of str
+        Steps of the epilogue that are built.
+    """
+
+    array: ArrayConfig
+    port_bytes: int
+    ports: int = 1
+    buffer_bytes: int
+    outstanding: int = 256
+    extra_words: int = 64
+    address_bits: int = 40
+    steps: tuple[str, ...] = STEPS
+
+    def __post_init__(self) -> None:
+        for name in ("port_bytes", "ports"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1 or value & (value - 1):
+                raise MixditError(f"{name} must be a power of two, not {value!r}")
+        if not 8 <= self.port_bytes <= 128:
+            raise MixditError(f"port_bytes must be 8..128, not {self.port_bytes}")
+        array = self.array
+        if array.interleave != 1:
+            raise MixditError("The engine needs an array with interleave = 1")
+        if not all(isinstance(fmt, MicroExponentFormat) for fmt in array.block_formats):
+            names = ", ".join(array.formats)
+            raise MixditError(f"The engine loads mx9, mx6 and mx4 only, not {names}")
+        row_bytes = 4 * array.cols
+        grid = array.cluster_grid[0]
+        if self.bus_bytes % row_bytes or grid % (self.bus_bytes // row_bytes):
+            raise MixditError(
+                f"A bus word of {self.bus_bytes} bytes must hold whole rows of a tile, "
+                f"{row_bytes} bytes each, and their number divide the {grid} cluster rows"
+            )
+        if self.shape.tile_beats < 2:
+            raise MixditError("A tile must have at least two bus words")
+        if self.words < 2 * array.max_digits:
+            raise MixditError(f"buffer_bytes must hold two blocks, not {self.buffer_bytes}")
+        if self.outstanding < self.burst or self.extra_words < 2:
+            raise MixditError(
+                f"outstanding must be at least a burst of {self.burst} bus words, "
+                "and extra_words at least 2"
+            )
+
+    @property
+    def bus_bytes(self) -> int:
+        """Bytes of a bus word."""
+        return self.port_bytes * self.ports
+
+    @property
+    def burst(self) -> int:
+        """Bus words of the longest burst; bursts end at multiples of it."""
+        return min(PAGE_BYTES // self.port_bytes, MAX_BURST)
+
+    @property
+    def beat_bits(self) -> int:
+        """Bits of an address in bus words."""
+        return self.address_bits - (self.bus_bytes.bit_length() - 1)
+
+    @property
+    def words(self) -> int:
+        """Words of an operand buffer."""
+        packets = max(self.array.rows, self.array.cols) * PACKET.size
+        return 8 * self.buffer_bytes // packets
+
+    @cached_property
+    def shape(self) -> EngineShape:
+        """What software must know."""
+        return EngineShape(
+            rows=self.array.rows,
+            cols=self.array.cols,
+            bus_bytes=self.bus_bytes,
+            a_words=self.words,
+            b_words=self.words,
+            formats=tuple(self.array.formats),
+            steps=self.steps,
+            address_bits=self.address_bits,
+        )
+
+    @property
+    def heights(self) -> tuple[int, int]:
+        """Rows of A and of B in a tile."""
+        return self.array.rows, self.array.cols
+
+    def slice_bytes(self, is_b: bool) -> list[int]:
+        """Stored bytes of one K-block of a tile's rows, by format number."""
+        return [self.heights[is_b] * fmt.row_bytes(LANES) for fmt in self.array.block_formats]
+
+
+ENGINES: dict[str, EngineConfig] = {
+    "tiny": EngineConfig(array=PRESETS["tiny"], port_bytes=8, buffer_bytes=2048, extra_words=16),
+    "small": EngineConfig(array=PRESETS["small"], port_bytes=32, buffer_bytes=64 << 10),
+    "paper": EngineConfig(
+        array=PRESETS["paper"], port_bytes=128, ports=8, buffer_bytes=256 << 10, outstanding=512
+    ),
+}
+"""Engines of the presets that have one."""
+
+
+def get_engine(name: str) -> EngineConfig:
+    """Return the engine of a preset.
+
+    Raises
+    ------
+    MixditError
+        When there is none.
+    """
+    if name not in ENGINES:
+        raise MixditError(f"Engine must be one of {', '.join(ENGINES)}, not '{name}'")
+    return ENGINES[name]

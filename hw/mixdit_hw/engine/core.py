@@ -1,0 +1,230 @@
+"""What a command runs through: from memory by way of buffers and array back to memory."""
+
+from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from mixdit_hw.array.array import MatrixArray
+from mixdit_hw.engine.axi import axi_master
+from mixdit_hw.engine.buffer import OperandBuffer
+from mixdit_hw.engine.command import command_layout
+from mixdit_hw.engine.config import EngineConfig
+from mixdit_hw.engine.feed import Feed
+from mixdit_hw.engine.fifo import Fifo, Slot
+from mixdit_hw.engine.load_walker import LoadWalker
+from mixdit_hw.engine.loader import Loader
+from mixdit_hw.engine.output_buffer import OutputBuffer
+from mixdit_hw.engine.reader import Destination, Reader, request_layout, word_layout
+from mixdit_hw.engine.store import Packer, StoreWalker, tile_layout
+from mixdit_hw.engine.writer import Writer
+from mixdit_hw.sharing import Shared
+
+TILES_ON_WAY = 4
+"""Tiles that have left the output buffer and not reached the writer."""
+
+
+class Core(wiring.Component):
+    """Everything but controller and registers. Reset, it forgets all work.
+
+    Members
+    -------
+    commands : stream of command_layout
+        Checked commands, for all walkers at once.
+    request, words : streams
+        The controller's way to the reader, which has precedence.
+    halt : 1
+        Begin nothing on the bus, drop what comes.
+    quiet, bus_idle : 1
+        Nothing is being worked on; nothing is on the bus.
+    read_error, write_error, format_error, length_error : 1
+        With read_address, write_address and load_address, in bus words.
+    beat, waits, drain_waits, store_waits, tile_end : 1
+        The array takes a beat; has none to take; has one, but its drain is busy; but there is no
+        room for the tile's results; has taken a tile's last.
+    nan_blocks : int
+        NaN blocks that are loaded in this cycle.
+    axi_<n>
+        Ports to memory.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        port = axi_master(config.address_bits, config.port_bytes)
+        errors = [f"{name}_error" for name in ("read", "write", "format", "length")]
+        events = ["beat", "waits", "drain_waits", "store_waits", "tile_end"]
+        addresses = [f"{name}_address" for name in ("read", "write", "load")]
+        super().__init__(
+            {
+                "commands": In(stream.Signature(command_layout(config))),
+                "request": In(stream.Signature(request_layout(config))),
+                "words": Out(stream.Signature(word_layout(config))),
+                "halt": In(1),
+                **{name: Out(1) for name in ["quiet", "bus_idle", *errors, *events]},
+                **{name: Out(config.beat_bits) for name in addresses},
+                "nan_blocks": Out(range(max(config.heights) + 1)),
+                **{f"axi_{n}": Out(port) for n in range(config.ports)},
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Reader, operand path, array, result path, writer."""
+        m = Module()
+        config = self._config
+        m.submodules.reader = reader = Reader(config)
+        m.submodules.loader = loader = Loader(config)
+        m.submodules.load_walker = load_walker = LoadWalker(config)
+        m.submodules.feed = feed = Feed(config)
+        m.submodules.array = array = MatrixArray(config.array)
+        m.submodules.output = output = OutputBuffer(config)
+        m.submodules.store_walker = store_walker = StoreWalker(config)
+        m.submodules.packer = packer = Packer(config)
+        m.submodules.writer = writer = Writer(config)
+        waiting = self._hand_out(m, load_walker, feed, store_walker)
+        self._read(m, reader, load_walker, loader)
+        for name, height in zip("ab", config.heights, strict=True):
+            self._buffer(m, name, height, loader, feed)
+        self._compute(m, feed, array, output)
+        on_way = self._store(m, output, store_walker, packer, writer)
+        self._ports(m, reader, writer)
+        m.d.comb += [
+            self.bus_idle.eq(reader.idle & writer.idle),
+            self.quiet.eq(
+                load_walker.command.ready
+                & feed.command.ready
+                & store_walker.command.ready
+                & packer.idle
+                & ~waiting
+                & ~on_way
+                & self.bus_idle
+            ),
+            reader.stop.eq(self.halt),
+            writer.stop.eq(self.halt),
+            self.read_error.eq(reader.error),
+            self.read_address.eq(reader.o.payload.address),
+            self.write_error.eq(writer.error),
+            self.write_address.eq(writer.error_address),
+            self.format_error.eq(loader.bad_format),
+            self.length_error.eq(loader.bad_length),
+            self.load_address.eq(loader.address),
+            self.nan_blocks.eq(loader.nan_blocks),
+        ]
+        return m
+
+    def _hand_out(
+        self, m: Module, load_walker: LoadWalker, feed: Feed, store_walker: StoreWalker
+    ) -> Value:
+        """Give each command to all walkers at once; return whether one waits for a walker."""
+        shape = command_layout(self._config)
+        slots = []
+        for name, walker in (("feed", feed), ("store", store_walker)):
+            slot = Slot(shape)
+            m.submodules[f"{name}_slot"] = slot
+            connect(m, slot.o, walker.command)
+            slots.append(slot)
+        takers = [load_walker.command, *(slot.i for slot in slots)]
+        hand_on = Signal()
+        m.d.comb += [
+            self.commands.ready.eq(Cat(taker.ready for taker in takers).all()),
+            hand_on.eq(self.commands.valid & self.commands.ready),
+        ]
+        for taker in takers:
+            m.d.comb += [taker.valid.eq(hand_on), taker.payload.eq(self.commands.payload)]
+        return Cat(slot.o.valid for slot in slots).any()
+
+    def _read(self, m: Module, reader: Reader, load_walker: LoadWalker, loader: Loader) -> None:
+        """Commands before operands in what is asked for; what comes goes where it belongs."""
+        mine, theirs = self.request, load_walker.request
+        with m.If(mine.valid):
+            m.d.comb += [reader.request.valid.eq(1), reader.request.payload.eq(mine.payload)]
+        with m.Else():
+            m.d.comb += [
+                reader.request.valid.eq(theirs.valid),
+                reader.request.payload.eq(theirs.payload),
+            ]
+        m.d.comb += [
+            mine.ready.eq(reader.request.ready),
+            theirs.ready.eq(reader.request.ready & ~mine.valid),
+            self.words.payload.eq(reader.o.payload),
+            loader.i.payload.eq(reader.o.payload),
+        ]
+        with m.Switch(reader.o.payload.target.destination):
+            for destination, stream_ in (
+                (Destination.COMMAND, self.words),
+                (Destination.A, loader.i),
+                (Destination.B, loader.i),
+            ):
+                with m.Case(destination):
+                    m.d.comb += [
+                        stream_.valid.eq(reader.o.valid),
+                        reader.o.ready.eq(stream_.ready),
+                    ]
+
+    def _buffer(self, m: Module, name: str, height: int, loader: Loader, feed: Feed) -> None:
+        """Put an operand buffer between loader and feed."""
+        m.submodules[f"buffer_{name}"] = buffer = Shared(OperandBuffer(height, self._config.words))
+        writes, reads = getattr(loader, name), getattr(feed, name)
+        m.d.comb += [
+            buffer.write.eq(writes.write),
+            buffer.word.eq(writes.word),
+            writes.space.eq(buffer.space),
+            reads.written.eq(buffer.written),
+            reads.data.eq(buffer.data),
+            *(
+                getattr(buffer, member).eq(getattr(reads, member))
+                for member in ("read", "at", "release", "until")
+            ),
+        ]
+
+    def _compute(self, m: Module, feed: Feed, array: MatrixArray, output: OutputBuffer) -> None:
+        """Feed the array; catch its results; say why it does not take a beat."""
+        connect(m, feed.o, array.i)
+        rows, cols = self._config.array.cluster_grid
+        for r in range(rows):
+            for c in range(cols):
+                came, to = getattr(array, f"o_{r}_{c}"), getattr(output, f"i_{r}_{c}")
+                m.d.comb += [to.valid.eq(came.valid), to.payload.eq(came.payload)]
+        kept = feed.o.valid & ~feed.o.ready
+        m.d.comb += [
+            array.drain_ready.eq(output.drain_ready),
+            output.tile_end.eq(feed.tile_end),
+            self.tile_end.eq(feed.tile_end),
+            self.beat.eq(feed.o.valid & feed.o.ready),
+            self.waits.eq(feed.waits),
+            self.drain_waits.eq(kept & output.drain_ready),
+            self.store_waits.eq(kept & ~output.drain_ready),
+        ]
+
+    def _store(
+        self,
+        m: Module,
+        output: OutputBuffer,
+        store_walker: StoreWalker,
+        packer: Packer,
+        writer: Writer,
+    ) -> Value:
+        """Send each complete tile on its way; return whether one is on it."""
+        m.submodules.on_way = on_way = Fifo(tile_layout(self._config), TILES_ON_WAY)
+        leaves = Signal()
+        m.d.comb += [
+            leaves.eq(output.complete & store_walker.tile.valid & on_way.i.ready),
+            output.take.eq(leaves),
+            store_walker.tile.ready.eq(leaves),
+            on_way.i.valid.eq(leaves),
+            on_way.i.payload.eq(store_walker.tile.payload),
+        ]
+        connect(m, on_way.o, packer.tile)
+        connect(m, output.o, packer.i)
+        connect(m, packer.request, writer.request)
+        connect(m, packer.o, writer.i)
+        return on_way.o.valid
+
+    def _ports(self, m: Module, reader: Reader, writer: Writer) -> None:
+        """Join the read channels of the one and the write channels of the other."""
+        for n in range(self._config.ports):
+            port = getattr(self, f"axi_{n}")
+            for name, member in port.signature.members.items():
+                unit = reader if name[0] == "r" or name[:2] == "ar" else writer
+                inner = getattr(getattr(unit, f"axi_{n}"), name)
+                outer = getattr(port, name)
+                is_out = member.flow is Out
+                m.d.comb += outer.eq(inner) if is_out else inner.eq(outer)

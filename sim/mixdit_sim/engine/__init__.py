@@ -1,0 +1,1 @@
+"""The engine with its memory: programs in, results and cycles out."""

@@ -1,0 +1,111 @@
+"""cocotb side of `mixdit_sim.engine.rtl`: loads programs, starts them, waits for the interrupt."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
+
+from mixdit_sim.engine.testbench import KNOBS
+from mixdit_sim.simulator import payload
+from mixdit_sw.engine.registers import COUNTERS, Control, Register
+
+PERIOD_NS = 10
+
+
+class EngineBench:
+    """Drives registers and the memories' knobs at falling edges."""
+
+    def __init__(self, dut: Any) -> None:
+        self.dut = dut
+
+    async def reset(self) -> None:
+        """Start the clock and reset everything."""
+        dut = self.dut
+        for name in KNOBS:
+            getattr(dut, name).value = 0
+        for name in ("awaddr", "awvalid", "wdata", "wstrb", "wvalid", "araddr", "arvalid"):
+            getattr(dut, f"control__{name}").value = 0
+        dut.control__bready.value = 1
+        dut.control__rready.value = 1
+        dut.rst.value = 1
+        Clock(dut.clk, PERIOD_NS, unit="ns").start()
+        for _ in range(3):
+            await FallingEdge(dut.clk)
+        dut.rst.value = 0
+        await FallingEdge(dut.clk)
+
+    async def write(self, offset: int, value: int) -> None:
+        """Write a register."""
+        dut = self.dut
+        dut.control__awaddr.value = offset
+        dut.control__wdata.value = value
+        dut.control__wstrb.value = 15
+        dut.control__awvalid.value = 1
+        dut.control__wvalid.value = 1
+        await FallingEdge(dut.clk)
+        dut.control__awvalid.value = 0
+        dut.control__wvalid.value = 0
+        await FallingEdge(dut.clk)
+
+    async def read(self, offset: int) -> int:
+        """Read a register."""
+        dut = self.dut
+        dut.control__araddr.value = offset
+        dut.control__arvalid.value = 1
+        await FallingEdge(dut.clk)
+        dut.control__arvalid.value = 0
+        value = dut.control__rdata.value.to_unsigned()
+        await FallingEdge(dut.clk)
+        return value
+
+    async def read_wide(self, offset: int) -> int:
+        """Read a register of two words."""
+        return await self.read(offset) | await self.read(offset + 4) << 32
+
+    async def pulse(self, name: str) -> None:
+        """Set a knob for one cycle."""
+        getattr(self.dut, name).value = 1
+        await FallingEdge(self.dut.clk)
+        getattr(self.dut, name).value = 0
+
+    async def run(self, case: dict[str, Any]) -> dict[str, Any]:
+        """Run a program; return how it ended."""
+        dut = self.dut
+        for name, value in case["knobs"].items():
+            getattr(dut, name).value = value
+        await self.pulse("load")
+        address = case["list_address"]
+        await self.write(Register.LIST_ADDRESS, address & 0xFFFF_FFFF)
+        await self.write(Register.LIST_ADDRESS + 4, address >> 32)
+        await self.write(Register.INTERRUPT_ENABLE, 1)
+        # The memory starts with all the credit that it can have.
+        for _ in range(2 * case["knobs"]["price"]):
+            await FallingEdge(dut.clk)
+        await self.write(Register.CONTROL, Control.START)
+        if not dut.irq.value:
+            await with_timeout(RisingEdge(dut.irq), PERIOD_NS * case["patience"], "ns")
+        await FallingEdge(dut.clk)
+        outcome = {
+            "error": await self.read(Register.ERROR),
+            "error_address": await self.read_wide(Register.ERROR_ADDRESS),
+            "status": await self.read(Register.STATUS),
+            "counters": {name.name: await self.read_wide(name) for name in COUNTERS},
+        }
+        await self.write(Register.CONTROL, Control.CLEAR)
+        assert not dut.irq.value, "the interrupt was not cleared"
+        if "dump_first" in case["knobs"]:
+            await self.pulse("dump")
+        return outcome
+
+
+@cocotb.test()
+async def run_programs(dut: Any) -> None:
+    """Run the programs of the payload one after the other; leave how they ended in its folder."""
+    job = payload()
+    bench = EngineBench(dut)
+    await bench.reset()
+    outcomes = [await bench.run(case) for case in job["cases"]]
+    (Path(job["folder"]) / "outcomes.json").write_text(json.dumps(outcomes))

@@ -1,0 +1,1 @@
+"""What a host needs of the engine: commands, registers, memory layout, compiler, driver."""

@@ -1,0 +1,124 @@
+"""How operands, results and vectors lie in the engine's memory (docs/programming.md)."""
+
+import numpy as np
+
+from mixdit_sw.codec.pack import pack
+from mixdit_sw.engine.shape import TAG_BITS, EngineShape
+from mixdit_sw.errors import MixditError
+from mixdit_sw.formats import Blocks, Format
+from mixdit_sw.operand import QuantizedOperand
+
+
+def pack_operand(x: QuantizedOperand, shape: EngineShape, *, is_b: bool) -> np.ndarray:
+    """Return an operand as its tiles lie in memory.
+
+    Parameters
+    ----------
+    x : QuantizedOperand
+        Operand (rows, K).
+    shape : EngineShape
+        Engine.
+    is_b : bool
+        It is B of C = A @ B.T.
+
+    Returns
+    -------
+    uint8 (tiles, bytes of a tile)
+        Each tile: for every section of up to `shape.section` K-blocks a header, one bus word with
+        a tag for each, then K-block after K-block the stored blocks of the tile's rows, and zeros
+        up to the next bus word. Rows past the end of the matrix are zero blocks.
+
+    Raises
+    ------
+    MixditError
+        When the engine does not load a format.
+    """
+    height = shape.height(is_b)
+    tiles = -(-x.rows // height)
+    slices = [
+        _slices(x.blocks(slice(k, k + 1)), fmt, tiles, height) for k, fmt in enumerate(x.formats)
+    ]
+    parts = []
+    for start in range(0, x.n_blocks, shape.section):
+        part = slice(start, start + shape.section)
+        parts.append(np.broadcast_to(_header(x.formats[part], shape), (tiles, shape.bus_bytes)))
+        parts += slices[part]
+        filled = sum(block.shape[1] for block in slices[part])
+        parts.append(np.zeros((tiles, -filled % shape.bus_bytes), np.uint8))
+    return np.concatenate(parts, axis=1)
+
+
+def _header(formats: tuple[Format, ...], shape: EngineShape) -> np.ndarray:
+    tags = sum(shape.tag(fmt) << TAG_BITS * i for i, fmt in enumerate(formats))
+    return np.frombuffer(tags.to_bytes(shape.bus_bytes, "little"), np.uint8)
+
+
+def _slices(blocks: Blocks, fmt: Format, tiles: int, height: int) -> np.ndarray:
+    """Return the stored blocks of one K-block, tile by tile, uint8 (tiles, bytes)."""
+    stored = pack(blocks, fmt)
+    padded = np.zeros((tiles * height, stored.shape[1]), np.uint8)
+    padded[: len(stored)] = stored
+    return padded.reshape(tiles, -1)
+
+
+def pack_matrix(x: np.ndarray, shape: EngineShape) -> np.ndarray:
+    """Return a float32 matrix (M, N) as tiles of words, uint8 (row tiles, column tiles, bytes)."""
+    height, width = shape.rows, shape.cols
+    grid = -(-x.shape[0] // height), -(-x.shape[1] // width)
+    padded = np.zeros((grid[0] * height, grid[1] * width), np.float32)
+    padded[: x.shape[0], : x.shape[1]] = x
+    tiles = padded.reshape(grid[0], height, grid[1], width).swapaxes(1, 2)
+    return np.ascontiguousarray(tiles).view(np.uint8).reshape(*grid, -1)
+
+
+def unpack_matrix(
+    stored: np.ndarray, shape: EngineShape, m: int, n: int, *, bf16: bool = False
+) -> np.ndarray:
+    """Return the matrix float32 (m, n) of tiles as the engine stores them.
+
+    Parameters
+    ----------
+    stored : uint8 (bytes)
+        Tiles, row of tiles after row of tiles.
+    shape : EngineShape
+        Engine.
+    m, n : int
+        Shape of the matrix.
+    bf16 : bool
+        Words are BF16.
+
+    Raises
+    ------
+    MixditError
+        When there are more or fewer bytes than tiles have.
+    """
+    height, width = shape.rows, shape.cols
+    grid = -(-m // height), -(-n // width)
+    words = stored.view(np.uint16 if bf16 else np.uint32)
+    if words.size != grid[0] * grid[1] * height * width:
+        raise MixditError(f"{stored.size} bytes are not the tiles of a {m} x {n} matrix")
+    bits = words.astype(np.uint32) << 16 if bf16 else words
+    tiles = bits.reshape(*grid, height, width).swapaxes(1, 2)
+    return tiles.reshape(grid[0] * height, -1)[:m, :n].view(np.float32).copy()
+
+
+def pack_vector(parts: list[np.ndarray], size: int, shape: EngineShape) -> np.ndarray:
+    """Return vectors of a tile's rows or columns, for each tile one after the other in bus words.
+
+    Parameters
+    ----------
+    parts : list of float32 (length,)
+        Vectors of the same length.
+    size : int
+        Words of a tile.
+    shape : EngineShape
+        Engine.
+    """
+    tiles = -(-len(parts[0]) // size) if parts else 0
+    width = -(-size // shape.lanes) * shape.lanes
+    words = np.zeros((tiles, len(parts), width), np.float32)
+    for i, part in enumerate(parts):
+        padded = np.zeros(tiles * size, np.float32)
+        padded[: len(part)] = part
+        words[:, i, :size] = padded.reshape(tiles, size)
+    return words.view(np.uint8).reshape(-1)

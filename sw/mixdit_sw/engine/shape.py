@@ -1,0 +1,105 @@
+"""What software must know of an engine: its tile, bus, buffers and formats."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from mixdit_sw.errors import MixditError
+from mixdit_sw.formats import LANES, Format, get_format
+
+FP32_BYTES = 4
+TAG_BITS = 2
+"""Bits of a K-block's format number in a section's header."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineShape:
+    """Sizes of an engine that decide how memory is laid out and what fits.
+
+    Members
+    -------
+    rows, cols : int
+        Rows and columns of an output tile.
+    bus_bytes : int
+        Bytes of a bus word, over all ports; a power of two.
+    a_words, b_words : int
+        Words of the operand buffers; a word is a digit of one K-block of a tile's rows.
+    formats : tuple of str
+        Formats of K-blocks; a tag is the number of one of them.
+    steps : tuple of str
+        Steps of the epilogue that are built.
+    address_bits : int
+        Bits of a byte address.
+    """
+
+    rows: int
+    cols: int
+    bus_bytes: int
+    a_words: int
+    b_words: int
+    formats: tuple[str, ...] = ("mx9", "mx6", "mx4")
+    steps: tuple[str, ...] = ()
+    address_bits: int = 40
+
+    @cached_property
+    def block_formats(self) -> tuple[Format, ...]:
+        """The formats themselves."""
+        return tuple(get_format(name) for name in self.formats)
+
+    @property
+    def section(self) -> int:
+        """K-blocks behind one header: as many tags as a bus word holds, at most 64."""
+        return min(8 * self.bus_bytes // TAG_BITS, 64)
+
+    @property
+    def lanes(self) -> int:
+        """FP32 words of a bus word."""
+        return self.bus_bytes // FP32_BYTES
+
+    @property
+    def tile_beats(self) -> int:
+        """Bus words of an FP32 output tile."""
+        return self.rows * self.cols // self.lanes
+
+    @property
+    def row_vector_beats(self) -> int:
+        """Bus words of a tile's row scales."""
+        return -(-self.rows // self.lanes)
+
+    def height(self, is_b: bool) -> int:
+        """Rows of an operand that a tile takes."""
+        return self.cols if is_b else self.rows
+
+    def words(self, is_b: bool) -> int:
+        """Words of an operand's buffer."""
+        return self.b_words if is_b else self.a_words
+
+    def tag(self, fmt: Format) -> int:
+        """Number of a format.
+
+        Raises
+        ------
+        MixditError
+            When the engine does not load it.
+        """
+        try:
+            return self.formats.index(fmt.name)
+        except ValueError:
+            names = ", ".join(self.formats)
+            raise MixditError(f"The engine loads {names}, not {fmt.name}") from None
+
+    def slice_bytes(self, fmt: Format, is_b: bool) -> int:
+        """Stored bytes of one K-block of a tile's rows."""
+        return self.height(is_b) * fmt.row_bytes(LANES)
+
+    def operand_beats(self, formats: tuple[Format, ...], is_b: bool) -> int:
+        """Bus words of an operand tile: for each section a header and its K-blocks."""
+        beats = 0
+        for start in range(0, len(formats), self.section):
+            part = formats[start : start + self.section]
+            beats += 1 + -(-sum(self.slice_bytes(fmt, is_b) for fmt in part) // self.bus_bytes)
+        return beats
+
+
+def digit_words(formats: tuple[Format, ...]) -> int:
+    """Words of an operand tile in its buffer: one for each digit."""
+    return sum(fmt.digits or 0 for fmt in formats)
