@@ -26,6 +26,6 @@ def _add_three(m: Module, x: Value, y: Value, z: Value, width: int, name: str) -
     carries = Signal(width, name=f"carries_{name}")
     m.d.comb += [
         total.eq(x ^ y ^ z),
-        carries.eq(((x & y) | (z & (x | y))) << 1),
+        carries.eq(((x & y) | (z & (x ^ y))) << 1),
     ]
     return [total, carries]

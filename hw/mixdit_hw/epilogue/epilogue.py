@@ -4,14 +4,11 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from mixdit_hw.epilogue.lane import UNITS, Lane, latency, starts
+from mixdit_hw.epilogue.config import STEPS, EpilogueConfig
+from mixdit_hw.epilogue.lane import Lane, latency, starts
 from mixdit_hw.epilogue.vectors import Vectors
 from mixdit_hw.pe.fp32 import STATE
 from mixdit_hw.sharing import Shared
-from mixdit_sw.errors import MixditError
-
-STEPS = tuple(UNITS)
-"""Names of the steps, in their order."""
 
 
 def beat_layout(lanes: int) -> data.StructLayout:
@@ -32,12 +29,8 @@ class Epilogue(wiring.Component):
 
     Parameters
     ----------
-    rows, cols
-        Size of a tile. Tiles come in row-major order, in rows * cols / lanes beats.
-    lanes
-        Words of a beat: whole rows, so a multiple of cols that divides rows * cols.
-    steps
-        Steps that are built, some of `STEPS` in that order.
+    config
+        Size of a tile, lanes, and which steps are built.
 
     Members
     -------
@@ -49,11 +42,6 @@ class Epilogue(wiring.Component):
         each beat of the tile.
     o : stream of lanes words
         Results, in the order of the words.
-
-    Raises
-    ------
-    MixditError
-        If the parameters do not fit each other.
 
     Cycles
     ------
@@ -70,6 +58,7 @@ class Epilogue(wiring.Component):
       beat popped loads the first missing vector, in the order above; `loaded` is set by its last
       beat. In the second case the beat popped is the residual.
     - If advance, valid[1] becomes whether a beat enters, and valid[k + 1] becomes valid[k].
+      Else, if o.ready, valid[L] becomes 0: its beat has left, and those behind it wait.
     - `beat` counts the beats that enter; the last of a tile clears it and `loaded`.
 
     So a tile with V > 0 beats of vectors enters, at the earliest, V cycles after the first in which
@@ -77,9 +66,9 @@ class Epilogue(wiring.Component):
     cycles after the one in which it enters.
     """
 
-    def __init__(self, rows: int, cols: int, lanes: int, steps: tuple[str, ...] = STEPS) -> None:
-        _check(rows, cols, lanes, steps)
-        self._rows, self._cols, self._lanes, self._steps = rows, cols, lanes, steps
+    def __init__(self, config: EpilogueConfig) -> None:
+        self._config, self._steps = config, config.steps
+        lanes = config.lanes
         words = data.ArrayLayout(STATE, lanes)
         super().__init__(
             {
@@ -92,9 +81,8 @@ class Epilogue(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name that encodes all parameters."""
-        return "_".join(
-            [f"epilogue_{self._rows}x{self._cols}_l{self._lanes}", *self._steps],
-        )
+        size = f"{self._config.rows}x{self._config.cols}_l{self._config.lanes}"
+        return "_".join(["epilogue", size, *self._steps])
 
     @property
     def latency(self) -> int:
@@ -116,6 +104,8 @@ class Epilogue(wiring.Component):
         ]
         with m.If(advance):
             m.d.sync += valid.eq(Cat(enters, valid))
+        with m.Elif(self.o.ready):
+            m.d.sync += valid[-1].eq(0)
         operands = {"residual": self.extra.payload}
         load = self._add_vectors(m, missing, ~valid.any(), enters, operands)
         on = self._delay_steps(m, advance)
@@ -130,10 +120,10 @@ class Epilogue(wiring.Component):
         self, m: Module, missing: Signal, empty: Value, enters: Signal, operands: dict
     ) -> Value:
         """Add the vectors' registers to `operands`; drive `missing`; return the ready of a load."""
-        vectors = tuple(step for step in self._steps if step != "residual")
+        vectors = self._config.vectors
         if not vectors:
             return Signal(name="no_load")
-        unit = m.submodules.vectors = Vectors(self._rows, self._cols, self._lanes, vectors)
+        unit = m.submodules.vectors = Vectors(self._config)
         steps = self.i.payload.steps
         m.d.comb += [unit.wanted[name].eq(self.i.valid & steps[name]) for name in vectors]
         m.d.comb += [
@@ -160,12 +150,12 @@ class Epilogue(wiring.Component):
     def _add_lanes(self, m: Module, operands: dict, on: dict, advance: Signal) -> None:
         """Give each lane its word, its row's and its column's operands."""
         indices = {
-            "row_scale": lambda j: j // self._cols,
-            "col_scale": lambda j: j % self._cols,
-            "bias": lambda j: j % self._cols,
+            "row_scale": lambda j: j // self._config.cols,
+            "col_scale": lambda j: j % self._config.cols,
+            "bias": lambda j: j % self._config.cols,
             "residual": lambda j: j,
         }
-        for j in range(self._lanes):
+        for j in range(self._config.lanes):
             lane = m.submodules[f"lane_{j}"] = Shared(Lane(self._steps))
             for step in self._steps:
                 m.d.comb += [
@@ -177,17 +167,3 @@ class Epilogue(wiring.Component):
                 lane.advance.eq(advance),
                 self.o.payload[j].eq(lane.o),
             ]
-
-
-def _check(rows: int, cols: int, lanes: int, steps: tuple[str, ...]) -> None:
-    """Raise MixditError unless the parameters of an Epilogue fit each other."""
-    for name, value in (("Rows", rows), ("Cols", cols), ("Lanes", lanes)):
-        if not isinstance(value, int) or value < 1:
-            raise MixditError(f"{name} must be a positive integer, not {value!r}")
-    if lanes % cols or rows * cols % lanes:
-        raise MixditError(
-            f"Lanes must be a multiple of cols, {cols}, and divide rows * cols, {rows * cols}, "
-            f"not {lanes}"
-        )
-    if not steps or tuple(step for step in STEPS if step in steps) != steps:
-        raise MixditError(f"Steps must be some of {', '.join(STEPS)}, in this order, not {steps}")

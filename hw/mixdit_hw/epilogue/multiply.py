@@ -61,7 +61,7 @@ class Fp32Multiply(wiring.Component):
         return "fp32_multiply"
 
     def elaborate(self, platform: object) -> Module:
-        """Multiply by halves and settle the special cases; register; add, round; register."""
+        """multiply and settle the special cases; register; add, round; register."""
         m = Module()
         parts, word = Signal(PARTS, reset_less=True), Signal(STATE)
         out = Signal(STATE, reset_less=True)

@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from mixdit_hw.epilogue.config import EpilogueConfig
 from mixdit_hw.pe.fp32 import STATE
 
 WORD_BITS = STATE.size
@@ -14,10 +15,8 @@ class Vectors(wiring.Component):
 
     Parameters
     ----------
-    rows, cols, lanes
-        As of `Epilogue`.
-    vectors
-        Vectors that are built: some of row_scale, col_scale, bias, in this order.
+    config
+        As of `Epilogue`; has vectors.
 
     Members
     -------
@@ -35,18 +34,17 @@ class Vectors(wiring.Component):
         Scales of the rows of the next beat; the others, of all columns.
     """
 
-    def __init__(self, rows: int, cols: int, lanes: int, vectors: tuple[str, ...]) -> None:
-        self._rows, self._lanes, self._vectors = rows, lanes, vectors
-        self._rows_per_beat = lanes // cols
-        self._beats = rows * cols // lanes
-        widths = {"row_scale": self._rows_per_beat, "col_scale": cols, "bias": cols}
+    def __init__(self, config: EpilogueConfig) -> None:
+        self._config = config
+        vectors, cols = config.vectors, config.cols
+        widths = {"row_scale": config.rows_per_beat, "col_scale": cols, "bias": cols}
         super().__init__(
             {
                 "wanted": In(data.StructLayout({name: 1 for name in vectors})),
                 "missing": Out(1),
                 "empty": In(1),
                 "enters": In(1),
-                "i": In(stream.Signature(data.ArrayLayout(STATE, lanes))),
+                "i": In(stream.Signature(data.ArrayLayout(STATE, config.lanes))),
                 **{name: Out(data.ArrayLayout(STATE, widths[name])) for name in vectors},
             }
         )
@@ -63,7 +61,7 @@ class Vectors(wiring.Component):
             self.i.ready.eq(self.missing & self.empty),
             load.eq(self.i.ready & self.i.valid),
         ]
-        for k, name in enumerate(self._vectors):
+        for k, name in enumerate(self._config.vectors):
             done = Signal(name=f"{name}_done")
             turn = Signal(name=f"{name}_turn")
             m.d.comb += turn.eq(load & missing[name] & ~missing.as_value()[:k].any())
@@ -74,7 +72,7 @@ class Vectors(wiring.Component):
                 self._load_columns(m, turn, getattr(self, name))
             with m.If(done):
                 m.d.sync += loaded[name].eq(1)
-        _, last = _count(m, self.enters, self._beats, "beat")
+        _, last = _count(m, self.enters, self._config.beats, "beat")
         with m.If(last):
             m.d.sync += loaded.eq(0)
         return m
@@ -88,13 +86,13 @@ class Vectors(wiring.Component):
 
     def _load_rows(self, m: Module, turn: Value) -> Value:
         """Keep the words of some beats, and move them down by a beat's rows; return the end."""
-        held = Signal(self._rows * WORD_BITS, name="rows", reset_less=True)
-        beat_bits = self._lanes * WORD_BITS
+        held = Signal(self._config.rows * WORD_BITS, name="rows", reset_less=True)
+        beat_bits = self._config.lanes * WORD_BITS
         starts = range(0, len(held), beat_bits)
         count, last = _count(m, turn, len(starts), "row_beat")
         m.d.comb += self.row_scale.as_value().eq(held)
         with m.If(self.enters):
-            m.d.sync += held.eq(held >> self._rows_per_beat * WORD_BITS)
+            m.d.sync += held.eq(held >> self._config.rows_per_beat * WORD_BITS)
         for k, start in enumerate(starts):
             with m.If(turn & (count == k)):
                 m.d.sync += held[start : start + beat_bits].eq(self.i.payload.as_value())
