@@ -11,7 +11,7 @@ from mixdit_hw.pe.fp32 import EXP_BITS, EXP_MAX, NAN, SIG_BITS, STATE
 
 BIAS = 127
 
-ADDED = 40
+ADDED = 36
 """Bits of the product that the first stage adds; the rest would make it the slower one."""
 
 UPPER = 2 * SIG_BITS - ADDED
