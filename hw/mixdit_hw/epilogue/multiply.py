@@ -11,7 +11,7 @@ from mixdit_hw.pe.fp32 import EXP_BITS, EXP_MAX, NAN, SIG_BITS, STATE
 
 BIAS = 127
 
-ADDED = 36
+ADDED = 38
 """Bits of the product that the first stage adds; the rest would make it the slower one."""
 
 UPPER = 2 * SIG_BITS - ADDED
@@ -61,7 +61,7 @@ class Fp32Multiply(wiring.Component):
         return "fp32_multiply"
 
     def elaborate(self, platform: object) -> Module:
-        """multiply and settle the special cases; register; add, round; register."""
+        """Multiply and settle the special cases; register; add, round; register."""
         m = Module()
         parts, word = Signal(PARTS, reset_less=True), Signal(STATE)
         out = Signal(STATE, reset_less=True)
