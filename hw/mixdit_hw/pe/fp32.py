@@ -158,7 +158,7 @@ class Fp32Step(wiring.Component):
             big.eq(Mux(swap, d_sig, c_sig) << self.GUARD),
             small.eq(Mux(swap, c_sig, d_sig) << self.GUARD),
         ]
-        shifted, lost = _shift_right_sticky(m, small, distance)
+        shifted, lost = shift_right_sticky(m, small, distance)
         m.d.comb += aligned.eq(shifted | lost)
         parts = Signal(
             data.StructLayout(
@@ -214,7 +214,7 @@ class Fp32Step(wiring.Component):
             ]
 
 
-def _shift_right_sticky(m: Module, x: Signal, amount: Signal) -> tuple[Value, Value]:
+def shift_right_sticky(m: Module, x: Signal, amount: Signal) -> tuple[Value, Value]:
     """Return x >> amount and whether a 1 was cut off."""
     lost: list[Value] = []
     for level in range(len(amount)):
