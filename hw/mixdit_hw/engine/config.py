@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mixdit_hw.config import PRESETS, ArrayConfig
+from mixdit_hw.epilogue.config import EpilogueConfig
 from mixdit_hw.packet import PACKET
 from mixdit_sw.engine.commands import STEPS
 from mixdit_sw.engine.shape import EngineShape
@@ -113,6 +114,12 @@ class EngineConfig:
             steps=self.steps,
             address_bits=self.address_bits,
         )
+
+    @property
+    def epilogue(self) -> EpilogueConfig:
+        """Configuration of the epilogue; only where steps are built."""
+        shape = self.shape
+        return EpilogueConfig(shape.rows, shape.cols, shape.lanes, self.steps)
 
     @property
     def heights(self) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """What a command runs through: from memory by way of buffers and array back to memory."""
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -15,12 +15,16 @@ from mixdit_hw.engine.load_walker import LoadWalker
 from mixdit_hw.engine.loader import Loader
 from mixdit_hw.engine.output_buffer import OutputBuffer
 from mixdit_hw.engine.reader import Destination, Reader, request_layout, word_layout
-from mixdit_hw.engine.store import Packer, StoreWalker, tile_layout
-from mixdit_hw.engine.writer import Writer
+from mixdit_hw.engine.store import Packer, StoreWalker
+from mixdit_hw.engine.writer import Writer, write_layout
+from mixdit_hw.epilogue.epilogue import Epilogue
 from mixdit_hw.sharing import Shared
+from mixdit_sw.engine.commands import Output
 
 TILES_ON_WAY = 4
-"""Tiles that have left the output buffer and not reached the writer."""
+"""Tiles that have begun to leave the output buffer, but not ended to."""
+LOAD_WORDS = 16
+"""Bus words that wait for the loader, so that it and the bus need not pause together."""
 
 
 class Core(wiring.Component):
@@ -80,10 +84,11 @@ class Core(wiring.Component):
         m.submodules.packer = packer = Packer(config)
         m.submodules.writer = writer = Writer(config)
         waiting = self._hand_out(m, load_walker, feed, store_walker)
-        self._read(m, reader, load_walker, loader)
         for name, height in zip("ab", config.heights, strict=True):
             self._buffer(m, name, height, loader, feed)
         self._compute(m, feed, array, output)
+        extra = self._finish(m, output, packer)
+        self._read(m, reader, load_walker, loader, extra)
         on_way = self._store(m, output, store_walker, packer, writer)
         self._ports(m, reader, writer)
         m.d.comb += [
@@ -92,7 +97,6 @@ class Core(wiring.Component):
                 load_walker.command.ready
                 & feed.command.ready
                 & store_walker.command.ready
-                & packer.idle
                 & ~waiting
                 & ~on_way
                 & self.bus_idle
@@ -131,7 +135,14 @@ class Core(wiring.Component):
             m.d.comb += [taker.valid.eq(hand_on), taker.payload.eq(self.commands.payload)]
         return Cat(slot.o.valid for slot in slots).any()
 
-    def _read(self, m: Module, reader: Reader, load_walker: LoadWalker, loader: Loader) -> None:
+    def _read(
+        self,
+        m: Module,
+        reader: Reader,
+        load_walker: LoadWalker,
+        loader: Loader,
+        extra: Fifo | None,
+    ) -> None:
         """Commands before operands in what is asked for; what comes goes where it belongs."""
         mine, theirs = self.request, load_walker.request
         with m.If(mine.valid):
@@ -145,14 +156,20 @@ class Core(wiring.Component):
             mine.ready.eq(reader.request.ready),
             theirs.ready.eq(reader.request.ready & ~mine.valid),
             self.words.payload.eq(reader.o.payload),
-            loader.i.payload.eq(reader.o.payload),
         ]
+        m.submodules.loads = loads = Fifo(word_layout(self._config), LOAD_WORDS)
+        connect(m, loads.o, loader.i)
+        m.d.comb += loads.i.payload.eq(reader.o.payload)
+        ways = [
+            (Destination.COMMAND, self.words),
+            (Destination.A, loads.i),
+            (Destination.B, loads.i),
+        ]
+        if extra is not None:
+            m.d.comb += extra.i.payload.eq(reader.o.payload.data)
+            ways.append((Destination.EXTRA, extra.i))
         with m.Switch(reader.o.payload.target.destination):
-            for destination, stream_ in (
-                (Destination.COMMAND, self.words),
-                (Destination.A, loader.i),
-                (Destination.B, loader.i),
-            ):
+            for destination, stream_ in ways:
                 with m.Case(destination):
                     m.d.comb += [
                         stream_.valid.eq(reader.o.valid),
@@ -194,6 +211,27 @@ class Core(wiring.Component):
             self.store_waits.eq(kept & ~output.drain_ready),
         ]
 
+    def _finish(self, m: Module, output: OutputBuffer, packer: Packer) -> Fifo | None:
+        """Put the epilogue, if there is one, behind the output buffer; return its queue."""
+        config = self._config
+        if not config.steps:
+            m.d.comb += [
+                packer.i.valid.eq(output.o.valid),
+                packer.i.payload.eq(output.o.payload.words),
+                output.o.ready.eq(packer.i.ready),
+            ]
+            return None
+        m.submodules.extra = extra = Fifo(8 * config.bus_bytes, config.extra_words)
+        m.submodules.epilogue = epilogue = Epilogue(config.epilogue)
+        connect(m, output.o, epilogue.i)
+        connect(m, epilogue.o, packer.i)
+        m.d.comb += [
+            epilogue.extra.valid.eq(extra.o.valid),
+            epilogue.extra.payload.as_value().eq(extra.o.payload),
+            extra.o.ready.eq(epilogue.extra.ready),
+        ]
+        return extra
+
     def _store(
         self,
         m: Module,
@@ -203,20 +241,29 @@ class Core(wiring.Component):
         writer: Writer,
     ) -> Value:
         """Send each complete tile on its way; return whether one is on it."""
-        m.submodules.on_way = on_way = Fifo(tile_layout(self._config), TILES_ON_WAY)
-        leaves = Signal()
+        config, tile = self._config, store_walker.tile
+        m.submodules.outputs = outputs = Fifo(2, TILES_ON_WAY)
+        m.submodules.writes = writes = Fifo(write_layout(config), TILES_ON_WAY)
+        beats, leaves = config.shape.tile_beats, Signal()
         m.d.comb += [
-            leaves.eq(output.complete & store_walker.tile.valid & on_way.i.ready),
+            leaves.eq(output.complete & tile.valid & outputs.i.ready & writes.i.ready),
+            tile.ready.eq(leaves),
             output.take.eq(leaves),
-            store_walker.tile.ready.eq(leaves),
-            on_way.i.valid.eq(leaves),
-            on_way.i.payload.eq(store_walker.tile.payload),
+            output.steps.eq(tile.payload.steps),
+            outputs.i.valid.eq(leaves),
+            outputs.i.payload.eq(tile.payload.output),
+            writes.i.valid.eq(leaves),
+            writes.i.payload.address.eq(tile.payload.address),
+            writes.i.payload.beats.eq(
+                Mux(tile.payload.output == Output.BF16, beats // 2, beats)
+            ),
         ]
-        connect(m, on_way.o, packer.tile)
-        connect(m, output.o, packer.i)
-        connect(m, packer.request, writer.request)
+        connect(m, outputs.o, packer.output)
+        connect(m, writes.o, writer.request)
         connect(m, packer.o, writer.i)
-        return on_way.o.valid
+        on_way = Signal()
+        m.d.comb += on_way.eq(~outputs.empty | ~writes.empty)
+        return on_way
 
     def _ports(self, m: Module, reader: Reader, writer: Writer) -> None:
         """Join the read channels of the one and the write channels of the other."""

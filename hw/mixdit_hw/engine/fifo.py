@@ -14,11 +14,19 @@ class Fifo(wiring.Component):
     -------
     i, o : stream of shape
         In while fewer than `depth` are inside, the one at the output among them; out.
+    empty : 1
+        Nothing is inside.
     """
 
     def __init__(self, shape: ShapeLike, depth: int) -> None:
         self._shape, self._depth = shape, depth
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "empty": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         """Keep the output at the memory's read register."""
@@ -29,6 +37,7 @@ class Fifo(wiring.Component):
         put, fetch, take = Signal(), Signal(), Signal()
         m.d.comb += [
             self.i.ready.eq(level != self._depth),
+            self.empty.eq(level == 0),
             put.eq(self.i.valid & self.i.ready),
             take.eq(self.o.valid & self.o.ready),
             fetch.eq((stored != 0) & (~self.o.valid | self.o.ready)),

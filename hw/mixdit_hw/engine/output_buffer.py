@@ -6,7 +6,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from mixdit_hw.array.cluster import result_layout
+from mixdit_hw.engine.command import STEP_LAYOUT
 from mixdit_hw.engine.config import EngineConfig
+from mixdit_hw.epilogue.epilogue import beat_layout
 
 TILES = 2
 """Tiles that have room: one comes while the other leaves."""
@@ -24,11 +26,11 @@ class OutputBuffer(wiring.Component):
     drain_ready : 1
         There is a place.
     complete : 1
-        A tile is complete, and none is leaving.
-    take : 1
+        A tile can begin to leave.
+    take : 1, with `steps`
         Let it leave; only while `complete`.
-    o : stream of words
-        Bus words of the tile, rows from the top.
+    o : stream of {words, steps}
+        Bus words of the tile, rows from the top, and the steps that came with `take`.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -42,7 +44,8 @@ class OutputBuffer(wiring.Component):
                 "drain_ready": Out(1),
                 "complete": Out(1),
                 "take": In(1),
-                "o": Out(stream.Signature(8 * config.bus_bytes)),
+                "steps": In(STEP_LAYOUT),
+                "o": Out(stream.Signature(beat_layout(config.shape.lanes))),
             }
         )
 
@@ -59,7 +62,7 @@ class OutputBuffer(wiring.Component):
         came = Signal()
         m.d.comb += [
             self.drain_ready.eq(reserved != TILES),
-            self.complete.eq((tiles != 0) & ~leaving),
+            self.complete.eq(Mux(leaving, last & (tiles > 1), tiles != 0)),
             fetch.eq(leaving & (~self.o.valid | self.o.ready)),
             last.eq(fetch & (beat == self._config.shape.tile_beats - 1)),
         ]
@@ -68,12 +71,13 @@ class OutputBuffer(wiring.Component):
             tiles.eq(tiles + came - last),
             bank.eq(bank ^ last),
         ]
-        with m.If(self.take):
-            m.d.sync += [leaving.eq(1), beat.eq(0)]
+        steps = Signal(STEP_LAYOUT)
         with m.If(fetch):
-            m.d.sync += beat.eq(beat + 1)
+            m.d.sync += [beat.eq(beat + 1), self.o.payload.steps.eq(steps)]
         with m.If(last):
             m.d.sync += leaving.eq(0)
+        with m.If(self.take):
+            m.d.sync += [leaving.eq(1), beat.eq(0), steps.eq(self.steps)]
         with m.If(~self.o.valid | self.o.ready):
             m.d.sync += self.o.valid.eq(fetch)
 
@@ -83,7 +87,8 @@ class OutputBuffer(wiring.Component):
         group = Signal(group_bits)
         with m.If(fetch):
             m.d.sync += group.eq(beat[:group_bits])
-        m.d.comb += self.o.payload.eq(words.word_select(group, 8 * self._config.bus_bytes))
+        word = words.word_select(group, 8 * self._config.bus_bytes)
+        m.d.comb += self.o.payload.words.as_value().eq(word)
         return m
 
     def _memories(self, m: Module, address: Value, fetch: Value, came: Signal) -> Value:

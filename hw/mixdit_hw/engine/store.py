@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from mixdit_hw.engine.command import STEP_LAYOUT, command_layout
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.tiles import TileLoop, connect_loop, tile_address
-from mixdit_hw.engine.writer import write_layout
 from mixdit_hw.pe.fp32 import NAN, STATE
 from mixdit_sw.engine.commands import Output
 
@@ -64,69 +63,49 @@ class StoreWalker(wiring.Component):
 
 
 class Packer(wiring.Component):
-    """Sends a tile's words to the writer: as they are, or two bus words of FP32 as one of BF16.
+    """Lets a tile's words pass: as they are, or two bus words of FP32 as one of BF16.
 
     Members
     -------
-    tile : stream of tile_layout
-        Where the next tile goes, and as what.
+    output : stream of Output
+        How the present tile is stored; taken with its last word.
     i : stream of words
         Its FP32 words.
-    request : stream of write_layout
-        To the writer.
     o : stream of words
         To the writer.
-    idle : 1
-        No tile is passing.
     """
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
-        word = stream.Signature(8 * config.bus_bytes)
+        self._lanes = data.ArrayLayout(STATE, config.shape.lanes)
         super().__init__(
             {
-                "tile": In(stream.Signature(tile_layout(config))),
-                "i": In(word),
-                "request": Out(stream.Signature(write_layout(config))),
-                "o": Out(word),
-                "idle": Out(1),
+                "output": In(stream.Signature(2)),
+                "i": In(stream.Signature(self._lanes)),
+                "o": Out(stream.Signature(8 * config.bus_bytes)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Ask for the place, then count the tile's words."""
+        """Count the tile's words; keep every first half of BF16."""
         m = Module()
         beats = self._config.shape.tile_beats
-        width = 4 * self._config.bus_bytes
-        beat, busy, narrow = Signal(range(beats)), Signal(), Signal()
-        first_half, half = Signal(width), Signal(width)
-        keeps, moves = Signal(), Signal()
-        lanes = data.ArrayLayout(STATE, self._config.shape.lanes)
+        beat, moves, keeps, narrow = Signal(range(beats)), Signal(), Signal(), Signal()
+        half = Signal(4 * self._config.bus_bytes)
+        first_half = Signal.like(half)
+        last = beat == beats - 1
         m.d.comb += [
-            self.request.payload.address.eq(self.tile.payload.address),
-            self.request.payload.beats.eq(
-                Mux(self.tile.payload.output == Output.BF16, beats // 2, beats)
-            ),
-            self.request.valid.eq(self.tile.valid & ~busy),
-            self.tile.ready.eq(self.request.ready & ~busy),
-            half.eq(Cat(_to_bf16(word) for word in data.View(lanes, self.i.payload))),
+            narrow.eq(self.output.payload == Output.BF16),
+            half.eq(Cat(_to_bf16(word) for word in self.i.payload)),
             keeps.eq(narrow & ~beat[0]),
-            self.o.valid.eq(busy & self.i.valid & ~keeps),
-            self.i.ready.eq(busy & (self.o.ready | keeps)),
-            self.o.payload.eq(Mux(narrow, Cat(first_half, half), self.i.payload)),
+            self.o.valid.eq(self.output.valid & self.i.valid & ~keeps),
+            self.o.payload.eq(Mux(narrow, Cat(first_half, half), self.i.payload.as_value())),
+            self.i.ready.eq(self.output.valid & (self.o.ready | keeps)),
             moves.eq(self.i.valid & self.i.ready),
-            self.idle.eq(~busy),
+            self.output.ready.eq(moves & last),
         ]
-        with m.If(self.tile.valid & self.tile.ready):
-            m.d.sync += [
-                busy.eq(1),
-                beat.eq(0),
-                narrow.eq(self.tile.payload.output == Output.BF16),
-            ]
         with m.If(moves):
-            m.d.sync += [beat.eq(beat + 1), first_half.eq(half)]
-            with m.If(beat == beats - 1):
-                m.d.sync += busy.eq(0)
+            m.d.sync += [beat.eq(Mux(last, 0, beat + 1)), first_half.eq(half)]
         return m
 
 

@@ -2,10 +2,8 @@
 
 from dataclasses import dataclass
 
+from mixdit_sw.engine.commands import STEPS
 from mixdit_sw.errors import MixditError
-
-STEPS = ("row_scale", "col_scale", "bias", "residual")
-"""Names of the steps, in their order."""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from mixdit_hw.epilogue.config import STEPS, EpilogueConfig
+from mixdit_hw.epilogue.config import EpilogueConfig
 from mixdit_hw.epilogue.lane import Lane, latency, starts
 from mixdit_hw.epilogue.vectors import Vectors
 from mixdit_hw.pe.fp32 import STATE
 from mixdit_hw.sharing import Shared
+from mixdit_sw.engine.commands import STEPS
 
 
 def beat_layout(lanes: int) -> data.StructLayout:

@@ -47,8 +47,8 @@ class EngineShape:
 
     @property
     def section(self) -> int:
-        """K-blocks behind one header: as many tags as a bus word holds, at most 64."""
-        return min(8 * self.bus_bytes // TAG_BITS, 64)
+        """K-blocks behind one header: as many tags as a bus word holds, at most 512."""
+        return min(8 * self.bus_bytes // TAG_BITS, 512)
 
     @property
     def lanes(self) -> int:

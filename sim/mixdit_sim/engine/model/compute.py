@@ -4,6 +4,7 @@ from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.output_buffer import TILES
 from mixdit_sim.engine.model.loads import Loader
 from mixdit_sim.engine.model.parts import Loop
+from mixdit_sim.engine.model.stores import TileSteps
 from mixdit_sw.codec.packets import passes
 from mixdit_sw.engine.commands import Command
 from mixdit_sw.engine.compiler import GemmSize
@@ -162,28 +163,34 @@ class OutputBuffer:
         self.beats = config.shape.tile_beats
         self.reserved = self.tiles = self.beat = 0
         self.leaving = self.valid = False
+        self.tile: TileSteps | None = None
+        self.shown: TileSteps | None = None
 
     @property
     def drain_ready(self) -> bool:
         """There is room for a tile."""
         return self.reserved != TILES
 
-    @property
-    def complete(self) -> bool:
-        """A tile can leave."""
-        return self.tiles > 0 and not self.leaving
+    def settle(self, taken: bool) -> bool:
+        """Find whether a word is fetched, if one is taken or not; return that a tile can leave."""
+        self.fetch = self.leaving and (not self.valid or taken)
+        self.last = self.fetch and self.beat == self.beats - 1
+        return self.last and self.tiles > 1 if self.leaving else self.tiles > 0
 
-    def step(self, taken: bool, leaves: bool, tile_end: bool, came: bool) -> None:
-        """Move on a cycle: a word is taken, a tile begins to leave, is reserved, is complete."""
-        fetch = self.leaving and (not self.valid or taken)
-        last = fetch and self.beat == self.beats - 1
+    def step(self, taken: bool, tile: TileSteps | None, tile_end: bool, came: bool) -> None:
+        """Move on a cycle: a word is taken, a tile begins to leave.
+
+        A tile's place is reserved, a tile is complete.
+        """
+        fetch, last = self.fetch, self.last
         self.reserved += tile_end - last
         self.tiles += came - last
         if not self.valid or taken:
             self.valid = fetch
         if fetch:
             self.beat += 1
+            self.shown = self.tile
         if last:
             self.leaving = False
-        if leaves:
-            self.leaving, self.beat = True, 0
+        if tile is not None:
+            self.leaving, self.beat, self.tile = True, 0, tile

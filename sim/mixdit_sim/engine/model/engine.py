@@ -1,11 +1,18 @@
 """The cycle model of the whole engine."""
 
 from mixdit_hw.engine.config import EngineConfig
-from mixdit_hw.engine.core import TILES_ON_WAY
+from mixdit_hw.engine.core import LOAD_WORDS
 from mixdit_sim.engine.model.compute import Array, Feed, OutputBuffer, blocks
-from mixdit_sim.engine.model.loads import Loader, LoadWalker, Reader, Request, operand_plans
+from mixdit_sim.engine.model.loads import (
+    Loader,
+    LoadWalker,
+    OperandPlan,
+    Reader,
+    Request,
+    operand_plans,
+)
 from mixdit_sim.engine.model.parts import Fifo, Memory, MemoryTiming
-from mixdit_sim.engine.model.stores import Packer, StoreWalker, Writer
+from mixdit_sim.engine.model.stores import Epilogue, Packer, StoreWalker, Writer
 from mixdit_sw.engine.commands import COMMAND_WORDS, Opcode, Output, command_bytes
 from mixdit_sw.engine.compiler import Program
 from mixdit_sw.engine.registers import COUNTERS, Register
@@ -32,7 +39,8 @@ class EngineModel:
         self.feed, self.array = Feed(self.loader), Array(config)
         self.output = OutputBuffer(config)
         self.store_walker, self.packer = StoreWalker(config), Packer(config)
-        self.tiles_on_way = Fifo(TILES_ON_WAY)
+        self.loads = Fifo(LOAD_WORDS)
+        self.epilogue = Epilogue(config) if config.steps else None
         self.commands = program.commands
         self.work = [
             (command, operand_plans(config, gemm), blocks(gemm))
@@ -63,19 +71,19 @@ class EngineModel:
         feed, output, packer, array = self.feed, self.output, self.packer, self.array
         counters = self.counters
 
-        takes_word = memory.settle()
-        sent = (
-            writer.lengths.valid
-            and takes_word
-            and packer.busy
-            and output.valid
-            and not packer.keeps
-        )
-        moves = packer.busy and output.valid and (packer.keeps or sent)
-        begins = None
-        if self.tiles_on_way.valid and not packer.busy and writer.ready:
-            begins = self.tiles_on_way.out
-        leaves = output.complete and self.store_walker.valid and self.tiles_on_way.ready
+        # What is shown to the packer, and what it and the epilogue make of it.
+        sends = memory.settle() and writer.lengths.valid
+        passes_on = packer.outputs.valid and (packer.keeps or sends)
+        if self.epilogue is None:
+            moves = taken_word = output.valid and passes_on
+        else:
+            moves = self.epilogue.valid and passes_on
+            taken_word = self.epilogue.settle(output.shown if output.valid else None, passes_on)
+        sent = moves and not packer.keeps
+        walker, tile = self.store_walker, None
+        if output.settle(taken_word) and walker.valid:
+            if packer.outputs.ready and writer.writes.ready:
+                tile = walker.tile_steps
 
         feed.settle()
         array_ready = not feed.tile_end or (array.drain == 0 and output.drain_ready)
@@ -90,12 +98,17 @@ class EngineModel:
         elif feed.active:
             counters[Register.STALL_LOAD] += 1
 
-        loader_ready = loader.settle()
+        loads = self.loads
+        load = loader.settle() and loads.valid
         there = memory.read_valid and reader.queue.valid
-        is_command = there and reader.queue.out.target == "command"
-        came = there and (self.state == "RECEIVE" if is_command else loader_ready)
-        last = came and reader.last
         target = reader.queue.out.target if there else None
+        if target == "command":
+            came = self.state == "RECEIVE"
+        elif target == "extra":
+            came = self.epilogue is not None and self.epilogue.extra.ready
+        else:
+            came = there and loads.ready
+        last = came and reader.last
 
         request, is_mine = self._request()
         accepted = request is not None and reader.ready
@@ -111,23 +124,22 @@ class EngineModel:
         if self.store_slot is not None and self.store_walker.ready:
             store_command = self.work[self.store_slot][0]
         came_tile = array.step(tile_end)
-        loader_took = came and not is_command
         feed.step(taken, feed_command)
-        loader.step(loader_took, last, target)
-        output.step(moves, leaves, tile_end, came_tile)
-        tile = None
-        if leaves:
-            tile = (self.store_walker.address.address, self.store_walker.command.output)
-        self.tiles_on_way.step(begins is not None, tile)
-        self.store_walker.step(leaves, store_command)
-        packer.step(moves, begins)
-        write_request = None
-        if begins is not None:
-            beats = self.config.shape.tile_beats // (2 if begins[1] == Output.BF16 else 1)
-            write_request = (begins[0], beats)
+        loader.step(load, *(loads.out if load else (False, None)))
+        loads.step(load, (last, target) if came and isinstance(target, OperandPlan) else None)
+        if self.epilogue is not None:
+            word = True if came and target == "extra" else None
+            self.epilogue.step(output.shown, passes_on, word)
+        output.step(taken_word, tile, tile_end, came_tile)
+        write = kind = None
+        if tile is not None:
+            kind = walker.command.output
+            beats = self.config.shape.tile_beats // (2 if kind == Output.BF16 else 1)
+            write = (walker.address.address, beats)
+        walker.step(tile is not None, store_command)
+        packer.step(moves, kind)
         put_last = sent and writer.last
-        answered = memory.response_valid
-        begun = writer.step(write_request, sent, answered)
+        begun = writer.step(write, sent, memory.response_valid)
         asked = reader.step(request if accepted else None, came)
         memory.step(came, asked, begun, sent, put_last)
         self.load_walker.step(accepted and not is_mine)
@@ -135,7 +147,7 @@ class EngineModel:
             self.feed_slot = None
         if store_command is not None:
             self.store_slot = None
-        self._control(accepted and is_mine, last and is_command, handed_on, quiet)
+        self._control(accepted and is_mine, last and target == "command", handed_on, quiet)
 
     def _request(self) -> tuple[Request | None, bool]:
         """Return what the reader is asked for, and whether by the controller."""
@@ -149,10 +161,10 @@ class EngineModel:
             self.load_walker.state == "IDLE"
             and self.feed.ready
             and self.store_walker.ready
-            and not self.packer.busy
             and self.feed_slot is None
             and self.store_slot is None
-            and not self.tiles_on_way.valid
+            and self.packer.outputs.empty
+            and self.writer.writes.empty
             and self.reader.idle
             and self.writer.idle
         )

@@ -41,6 +41,11 @@ class Fifo:
         """There is room."""
         return len(self.stored) + self.valid < self.depth
 
+    @property
+    def empty(self) -> bool:
+        """Nothing is inside."""
+        return not self.valid and not self.stored
+
     def step(self, take: bool, put: Any = None) -> None:
         """Move on a cycle; `take` only while `valid`, `put` only while `ready`."""
         if not self.valid or take:

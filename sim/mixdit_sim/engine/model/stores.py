@@ -1,16 +1,36 @@
 """Store walker, packer and writer of the cycle model."""
 
+from dataclasses import dataclass
+
 from mixdit_hw.engine.config import EngineConfig
+from mixdit_hw.engine.core import TILES_ON_WAY
 from mixdit_hw.engine.writer import BURSTS
+from mixdit_hw.epilogue.lane import latency, starts
 from mixdit_sim.engine.model.parts import Address, Fifo, Loop
 from mixdit_sw.engine.commands import Command, Output
+from mixdit_sw.engine.shape import EngineShape
+
+
+@dataclass(frozen=True)
+class TileSteps:
+    """What the epilogue waits for with a tile: bus words of vectors, and a residual or none."""
+
+    vectors: int
+    residual: bool
+
+    @classmethod
+    def of(cls, command: Command, shape: EngineShape) -> "TileSteps":
+        """Return the steps of a command's tiles."""
+        sizes = {"row_scale": shape.row_vector_beats, "col_scale": 1, "bias": 1}
+        names = command.step_names
+        return cls(sum(sizes.get(name, 0) for name in names), "residual" in names)
 
 
 class StoreWalker:
     """`mixdit_hw.engine.store.StoreWalker`."""
 
     def __init__(self, config: EngineConfig) -> None:
-        self.bus = config.bus_bytes
+        self.shape = config.shape
         self.valid = self.begun = False
 
     @property
@@ -29,9 +49,10 @@ class StoreWalker:
         elif command is not None:
             self.begun = True
             self.command = command
+            self.tile_steps = TileSteps.of(command, self.shape)
             self.loop = Loop(command)
             self.address = Address(
-                command.c_address // self.bus,
+                command.c_address // self.shape.bus_bytes,
                 command.c_row_beats,
                 command.c_col_beats,
                 stationary_b=bool(command.stationary_b),
@@ -43,23 +64,67 @@ class Packer:
 
     def __init__(self, config: EngineConfig) -> None:
         self.beats = config.shape.tile_beats
-        self.busy = self.narrow = False
+        self.outputs = Fifo(TILES_ON_WAY)
         self.beat = 0
 
     @property
     def keeps(self) -> bool:
         """The word is the first half of one of BF16."""
-        return self.narrow and not self.beat & 1
+        return self.outputs.out == Output.BF16 and not self.beat & 1
 
-    def step(self, moves: bool, begins: tuple[int, int] | None) -> None:
-        """Move on a cycle: a word passes, or a tile (address, output) begins."""
+    def step(self, moves: bool, output: int | None) -> None:
+        """Move on a cycle: a word passes, a tile is announced."""
+        last = moves and self.beat == self.beats - 1
         if moves:
+            self.beat = 0 if last else self.beat + 1
+        self.outputs.step(last, output)
+
+
+class Epilogue:
+    """`mixdit_hw.epilogue.epilogue.Epilogue` and its queue."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        shape = config.shape
+        self.extra = Fifo(config.extra_words)
+        self.steps = shape.steps
+        self.beats = shape.tile_beats
+        self.residual_at = starts(self.steps).get("residual", 0)
+        self.stages: list[TileSteps | None] = [None] * latency(self.steps)
+        self.loaded = self.beat = 0
+
+    @property
+    def valid(self) -> bool:
+        """A beat is at the output."""
+        return self.stages[-1] is not None
+
+    def settle(self, offered: TileSteps | None, ready: bool) -> bool:
+        """Find what happens with a beat of a tile, or none, at the input; return whether it enters.
+
+        `ready` says that a beat at the output would be taken.
+        """
+        missing = offered is not None and self.beat == 0 and self.loaded < offered.vectors
+        at = offered if self.residual_at == 0 else self.stages[self.residual_at - 1]
+        waits = at is not None and at.residual
+        free = not self.valid or ready
+        self.advance = free and (not waits or self.extra.valid)
+        load = missing and not any(stage is not None for stage in self.stages)
+        self.loads = load and self.extra.valid
+        self.takes = self.loads or (waits and free and self.extra.valid)
+        self.enters = offered is not None and self.advance and not missing
+        return self.enters
+
+    def step(self, offered: TileSteps | None, ready: bool, word: bool | None) -> None:
+        """Move on a cycle, in which a word comes to the queue or not."""
+        self.loaded += self.loads
+        if self.advance:
+            self.stages = [offered if self.enters else None, *self.stages[:-1]]
+        elif ready:
+            self.stages[-1] = None
+        if self.enters:
             self.beat += 1
             if self.beat == self.beats:
-                self.busy = False
-        if begins is not None:
-            self.busy, self.beat = True, 0
-            self.narrow = begins[1] == Output.BF16
+                self.beat = self.loaded = 0
+        self.extra.step(self.takes, word)
 
 
 class Writer:
@@ -68,13 +133,9 @@ class Writer:
     def __init__(self, config: EngineConfig) -> None:
         self.burst = config.burst
         self.lengths, self.addresses = Fifo(BURSTS), Fifo(BURSTS)
+        self.writes = Fifo(TILES_ON_WAY)
         self.address = self.left = self.count = self.without_response = 0
         self.pending = False
-
-    @property
-    def ready(self) -> bool:
-        """A request would be taken."""
-        return self.left == 0
 
     @property
     def idle(self) -> bool:
@@ -86,9 +147,16 @@ class Writer:
         """The present word is its burst's last."""
         return self.lengths.valid and self.count == self.lengths.out - 1
 
-    def step(self, request: tuple[int, int] | None, sent: bool, answered: bool) -> bool:
-        """Move on a cycle; return that the memory takes a burst's address now."""
+    def step(self, tile: tuple[int, int] | None, sent: bool, answered: bool) -> bool:
+        """Move on a cycle, in which a tile is announced, a word is sent, a burst is answered.
+
+        Returns
+        -------
+        bool
+            The memory takes a burst's address now.
+        """
         taken = self.pending
+        request = self.writes.out if self.writes.valid and self.left == 0 else None
         begins = 0
         if self.left and self.lengths.ready and self.addresses.ready:
             begins = min(self.left, self.burst - self.address % self.burst)
@@ -101,6 +169,7 @@ class Writer:
         self.left -= begins
         if request is not None:
             self.address, self.left = request
+        self.writes.step(request is not None, tile)
         self.pending = begins > 0
         self.without_response += (begins > 0) - answered
         return taken
