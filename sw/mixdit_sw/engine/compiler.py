@@ -277,6 +277,7 @@ def compile_gemms(
         gemm.a.check_same_order(gemm.b)
     program = compile_sizes([gemm.size for gemm in gemms], shape, plans=plans)
     for gemm, command in zip(gemms, program.commands, strict=False):
+        rows = [] if gemm.row_scale is None else [gemm.row_scale]
         columns = [part for part in (gemm.col_scale, gemm.bias) if part is not None]
         for address, content in (
             (command.a_address, pack_operand(gemm.a, shape, is_b=False)),
@@ -284,7 +285,7 @@ def compile_gemms(
             (command.residual_address, _optional(pack_matrix, gemm.residual, shape)),
             (
                 command.row_vector_address,
-                _optional(pack_vector, gemm.row_scale, shape.rows, shape),
+                pack_vector(rows, shape.rows, shape),
             ),
             (command.col_vector_address, pack_vector(columns, shape.cols, shape)),
         ):
