@@ -11,6 +11,7 @@ from mixdit_cli import show
 from mixdit_hw import area as hw_area
 from mixdit_hw import generate as hw_generate
 from mixdit_hw.config import PRESETS, ArrayConfig, get_preset
+from mixdit_hw.engine.config import EngineConfig, engine_for, engine_from_dict
 from mixdit_sim import gemm as sim_gemm
 from mixdit_sim.simulator import SimulationError as SimulationError
 from mixdit_sw import quantize_file
@@ -43,7 +44,7 @@ def generate(
 ) -> None:
     """Emit Verilog."""
     with show.working(f"Emitting {top}"):
-        manifest = hw_generate.generate(_array(preset, config), top, out)
+        manifest = hw_generate.generate(_machine(preset, config), top, out)
     _save(json_file, manifest)
     show.manifest(manifest, out)
 
@@ -108,7 +109,7 @@ def gemm(
         simulator=simulator,
         waves=waves,
     )
-    array = _array(preset, config)
+    array = _machine(preset, config)
     _check_outputs(out, json_file, waves)
     with show.working(f"Multiplying ({backend})") as progress:
         c, report = sim_gemm.run_gemm(load_matrix(a), load_matrix(b), array, options, progress)
@@ -153,10 +154,10 @@ def demo(
     """Run a block of a trained diffusion transformer on generated RTL, bit for bit."""
     from mixdit_sim.demo.run import run_demo
 
-    array = _array(preset, config)
+    engine = _engine(preset, config)
     _check_outputs(json_file, waves)
     with show.working("Demo") as progress:
-        report = run_demo(array, out, simulator=simulator, waves=waves, progress=progress)
+        report = run_demo(engine, out, simulator=simulator, waves=waves, progress=progress)
     _save(json_file, report.to_dict())
     show.demo(report, out)
     if not report.passed:
@@ -166,8 +167,8 @@ def demo(
 ALL = (generate, quantize, gemm, area, demo)
 
 
-def _array(preset: str, config: Path | None) -> ArrayConfig:
-    """Return the array of a preset, or of a JSON file.
+def _machine(preset: str, config: Path | None) -> ArrayConfig | EngineConfig:
+    """Return the array of a preset, or of a JSON file the engine if it describes one.
 
     Raises
     ------
@@ -184,7 +185,17 @@ def _array(preset: str, config: Path | None) -> ArrayConfig:
         raise MixditError(f"Cannot read {config}: it is not JSON ({error})") from error
     if not isinstance(values, dict):
         raise MixditError(f"{config} must hold an object of parameters")
-    return ArrayConfig.from_dict(values)
+    return engine_from_dict(values) if "engine" in values else ArrayConfig.from_dict(values)
+
+
+def _array(preset: str, config: Path | None) -> ArrayConfig:
+    machine = _machine(preset, config)
+    return machine.array if isinstance(machine, EngineConfig) else machine
+
+
+def _engine(preset: str, config: Path | None) -> EngineConfig:
+    machine = _machine(preset, config)
+    return machine if isinstance(machine, EngineConfig) else engine_for(machine)
 
 
 def _check_outputs(*paths: Path | None) -> None:

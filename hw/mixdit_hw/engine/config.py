@@ -1,6 +1,6 @@
 """Configuration of an engine: an array and what surrounds it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mixdit_hw.config import PRESETS, ArrayConfig
@@ -55,6 +55,16 @@ class EngineConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1 or value & (value - 1):
                 raise MixditError(f"{name} must be a power of two, not {value!r}")
+        for name in ("buffer_bytes", "outstanding", "extra_words", "address_bits"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise MixditError(f"{name} must be a positive integer, not {value!r}")
+        if not 20 <= self.address_bits <= 64:
+            raise MixditError(f"address_bits must be 20..64, not {self.address_bits}")
+        if self.steps != tuple(step for step in STEPS if step in self.steps):
+            raise MixditError(
+                f"steps must be some of {', '.join(STEPS)}, in this order, not {self.steps!r}"
+            )
         if not 8 <= self.port_bytes <= 128:
             raise MixditError(f"port_bytes must be 8..128, not {self.port_bytes}")
         array = self.array
@@ -79,6 +89,11 @@ class EngineConfig:
                 f"outstanding must be at least a burst of {self.burst} bus words, "
                 "and extra_words at least 2"
             )
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the parameters, as written to JSON."""
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "array"}
+        return {**self.array.to_dict(), "engine": {**own, "steps": list(self.steps)}}
 
     @property
     def bus_bytes(self) -> int:
@@ -141,14 +156,45 @@ ENGINES: dict[str, EngineConfig] = {
 """Engines of the presets that have one."""
 
 
-def get_engine(name: str) -> EngineConfig:
-    """Return the engine of a preset.
+def engine_for(array: ArrayConfig) -> EngineConfig:
+    """Return the engine around an array: its preset's, or one with a bus word of a tile's row.
 
     Raises
     ------
     MixditError
-        When there is none.
+        When the array cannot be in an engine.
     """
-    if name not in ENGINES:
-        raise MixditError(f"Engine must be one of {', '.join(ENGINES)}, not '{name}'")
-    return ENGINES[name]
+    for engine in ENGINES.values():
+        if engine.array == array:
+            return engine
+    row_bytes = 4 * array.cols
+    ports = max(1, row_bytes // 128)
+    return EngineConfig(
+        array=array,
+        port_bytes=row_bytes // ports,
+        ports=ports,
+        buffer_bytes=(8 << 10) * max(array.rows, array.cols),
+    )
+
+
+def engine_from_dict(values: dict[str, object]) -> EngineConfig:
+    """Build a configuration from JSON values: an array's, and an engine's under "engine".
+
+    Raises
+    ------
+    MixditError
+        When a parameter is unknown, missing or out of range.
+    """
+    rest = dict(values)
+    own = rest.pop("engine", {})
+    if not isinstance(own, dict):
+        raise MixditError(f"engine must be an object of parameters, not {own!r}")
+    known = set(EngineConfig.__dataclass_fields__) - {"array"}
+    for name in own:
+        if name not in known:
+            raise MixditError(f"Unknown parameter '{name}'; known are {', '.join(sorted(known))}")
+    steps = own.get("steps", STEPS)
+    if not isinstance(steps, list | tuple):
+        raise MixditError(f"steps must be a list of names, not {steps!r}")
+    engine = engine_for(ArrayConfig.from_dict(rest))
+    return replace(engine, **{**own, "steps": tuple(steps)})

@@ -254,9 +254,7 @@ class Core(wiring.Component):
             outputs.i.payload.eq(tile.payload.output),
             writes.i.valid.eq(leaves),
             writes.i.payload.address.eq(tile.payload.address),
-            writes.i.payload.beats.eq(
-                Mux(tile.payload.output == Output.BF16, beats // 2, beats)
-            ),
+            writes.i.payload.beats.eq(Mux(tile.payload.output == Output.BF16, beats // 2, beats)),
         ]
         connect(m, outputs.o, packer.output)
         connect(m, writes.o, writer.request)

@@ -16,9 +16,11 @@ class LayerReport:
     macs : int
         Multiply-adds.
     cycles, predicted_cycles : int
-        Measured on the RTL; by the cycle formula. Array scope, summed over the layer's products.
+        Measured on the RTL, from start to interrupt; by the cycle model.
     utilization : float
         Share of the multipliers' time that went into unpadded products.
+    stalls : dict of str to int
+        Cycles in which the array waited, by cause.
     qsnr_db, qsnr_mx6_db : float
         Against FP32, as run and with everything in MX6.
     mismatches : int
@@ -32,6 +34,7 @@ class LayerReport:
     cycles: int
     predicted_cycles: int
     utilization: float
+    stalls: dict[str, int]
     qsnr_db: float | None
     qsnr_mx6_db: float | None
     mismatches: int

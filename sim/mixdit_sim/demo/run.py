@@ -7,24 +7,27 @@ from pathlib import Path
 import numpy as np
 
 from mixdit_hw.area import report_area
-from mixdit_hw.config import ArrayConfig
+from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.generate import generate
 from mixdit_hw.synth.targets import find_target
-from mixdit_sim.array.beats import Gemm
-from mixdit_sim.array.cycles import predict_cycles, utilization
-from mixdit_sim.array.rtl import RtlResult, check_simulable, run_gemms
+from mixdit_sim.array.rtl import check_simulable
 from mixdit_sim.demo.picture import draw_demo
 from mixdit_sim.demo.report import DemoReport, LayerReport
 from mixdit_sim.demo.workload import Layer, Part, capture_layers, quantize_all_mx6
+from mixdit_sim.engine.run import LayerRun, engine_utilization, run_layers
+from mixdit_sim.gemm import stalls
+from mixdit_sw.engine.compiler import LayerGemm
+from mixdit_sw.engine.registers import Register
 from mixdit_sw.errors import MixditError
 from mixdit_sw.files import write_atomically
 from mixdit_sw.gemm.fast import golden_gemm
-from mixdit_sw.gemm.kinds import Kind, parse_kind
+from mixdit_sw.gemm.kinds import parse_kind
 from mixdit_sw.metrics import qsnr_db
+from mixdit_sw.operand import QuantizedOperand
 
 
 def run_demo(
-    config: ArrayConfig,
+    engine: EngineConfig,
     out: Path,
     *,
     simulator: str = "verilator",
@@ -35,12 +38,12 @@ def run_demo(
 
     Parameters
     ----------
-    config : ArrayConfig
-        Array.
+    engine : EngineConfig
+        The engine.
     out : Path
-        Folder for `array.v`, `demo.json` and `demo.png`.
+        Folder for `engine.v`, `demo.json` and `demo.png`.
     simulator, waves
-        As for `run_gemms`.
+        As for `run_layers`.
     progress : callable
         Told in a line what happens.
 
@@ -49,26 +52,17 @@ def run_demo(
     MixditError
         When something that it needs is missing.
     """
+    config = engine.array
     check_simulable(config, simulator)
     progress("Denoising with the shipped model, and quantizing a block's six GEMMs")
     layers = capture_layers()
     progress(f"Emitting Verilog to {out}")
-    generate(config, "array", out)
-    parts = [part for layer in layers for part in layer.parts]
-    progress(f"Running {len(parts)} products of {len(layers)} GEMMs on the RTL ({simulator})")
-    results = run_gemms(
-        config,
-        [part.quantized for part in parts],
-        simulator=simulator,
-        waves=waves,
-        progress=progress,
-    )
-    kind = parse_kind(config.accumulator)
-    reports, position = [], 0
-    for layer in layers:
-        mine = results[position : position + len(layer.parts)]
-        position += len(layer.parts)
-        reports.append(_report(layer, mine, config, kind))
+    generate(engine, "engine", out)
+    lists = [[LayerGemm(a=a, b=b) for a, b in _operands(layer)] for layer in layers]
+    count = sum(map(len, lists))
+    progress(f"Running {count} products of {len(layers)} GEMMs on the RTL ({simulator})")
+    runs = run_layers(engine, lists, simulator=simulator, waves=waves, progress=progress)
+    reports = [_report(engine, *each) for each in zip(layers, lists, runs, strict=True)]
     progress("Measuring area")
     target = _library()
     report = DemoReport(
@@ -80,15 +74,16 @@ def run_demo(
     return report
 
 
-def _report(layer: Layer, results: list[RtlResult], config: ArrayConfig, kind: Kind) -> LayerReport:
-    gemms = [Gemm.of(config, *part.quantized) for part in layer.parts]
-    cycles = sum(result.cycles for result in results)
-    _, _, _, k = layer.shape
-    busy = sum(
-        utilization(gemm, k, result.cycles) * result.cycles
-        for gemm, result in zip(gemms, results, strict=True)
-    )
-    golden = [golden_gemm(*part.quantized, kind) for part in layer.parts]
+def _operands(layer: Layer) -> list[tuple[QuantizedOperand, QuantizedOperand]]:
+    return [part.quantized for part in layer.parts]
+
+
+def _report(
+    engine: EngineConfig, layer: Layer, gemms: list[LayerGemm], run: LayerRun
+) -> LayerReport:
+    kind = parse_kind(engine.array.accumulator)
+    cycles = run.outcome.cycles
+    golden = [golden_gemm(*pair, kind) for pair in _operands(layer)]
     all_mx6 = [golden_gemm(*quantize_all_mx6(part), kind) for part in layer.parts]
     return LayerReport(
         name=layer.name,
@@ -96,13 +91,14 @@ def _report(layer: Layer, results: list[RtlResult], config: ArrayConfig, kind: K
         formats=layer.formats,
         macs=layer.macs,
         cycles=cycles,
-        predicted_cycles=sum(predict_cycles(gemm) for gemm in gemms),
-        utilization=busy / cycles,
-        qsnr_db=_qsnr(layer.parts, [result.c for result in results]),
+        predicted_cycles=run.predicted[Register.CYCLES],
+        utilization=engine_utilization(engine, gemms, cycles),
+        stalls=stalls(run.outcome.counters),
+        qsnr_db=_qsnr(layer.parts, run.c),
         qsnr_mx6_db=_qsnr(layer.parts, all_mx6),
         mismatches=sum(
-            int((result.c.view(np.uint32) != c.view(np.uint32)).sum())
-            for result, c in zip(results, golden, strict=True)
+            int((found.view(np.uint32) != c.view(np.uint32)).sum())
+            for found, c in zip(run.c, golden, strict=True)
         ),
     )
 

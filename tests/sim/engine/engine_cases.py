@@ -1,20 +1,20 @@
 """Random programs for the engine, and what they must give."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mixdit_sim.engine.model.engine import predict
 from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sim.engine.rtl import program_job, run_jobs
-from mixdit_sw.engine.commands import STEPS, Error
+from mixdit_sw.engine.commands import COMMAND_WORDS, STEPS, Error, command_bytes
 from mixdit_sw.engine.compiler import LayerGemm, Program, compile_gemms, schedules
 from mixdit_sw.engine.registers import Register
 from mixdit_sw.formats import MX4, MX6, MX9
 from mixdit_sw.gemm.epilogue import apply_epilogue, to_bf16
 from mixdit_sw.gemm.fast import golden_gemm
 from mixdit_sw.gemm.kinds import parse_kind
-from mixdit_sw.operand import quantize_operand
+from mixdit_sw.mixed import quantize_mixed
 
 
 @dataclass
@@ -45,8 +45,6 @@ def operand(rng, rows, k):
 
 def quantize_mapped(x, formats):
     """Quantize by a map of formats."""
-    from mixdit_sw.mixed import quantize_mixed
-
     return quantize_mixed(x, [formats]).operands[0]
 
 
@@ -84,13 +82,11 @@ def random_case(rng, config, largest=(12, 120), gemms=3):
 
 def with_waits(program, waits):
     """The program, with the wait bit of some commands set."""
-    from dataclasses import replace
-
-    from mixdit_sw.engine.commands import COMMAND_WORDS, command_bytes
-
-    commands = [replace(c, wait=int(w)) for c, w in zip(program.commands, [*waits, False])]
+    commands = [
+        replace(c, wait=int(w)) for c, w in zip(program.commands, [*waits, False], strict=True)
+    ]
     words = np.zeros((len(commands), command_bytes(program.shape.bus_bytes) // 4), np.uint32)
-    for row, command in zip(words, commands):
+    for row, command in zip(words, commands, strict=True):
         row[:COMMAND_WORDS] = command.pack()
     image = program.image
     image.parts = [part for part in image.parts if part[0] != program.list_address]
@@ -118,7 +114,7 @@ def check(config, cases, *, simulator):
     kind = parse_kind(config.array.accumulator)
     jobs = [program_job(case.program, case.timing) for case in cases]
     results = run_jobs(config, jobs, simulator=simulator)
-    for number, (case, result) in enumerate(zip(cases, results)):
+    for number, (case, result) in enumerate(zip(cases, results, strict=True)):
         outcome = result.outcome
         assert outcome.error == Error.NONE, (number, outcome)
         for index, gemm in enumerate(case.gemms):

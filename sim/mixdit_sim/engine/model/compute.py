@@ -25,13 +25,18 @@ def blocks(gemm: GemmSize) -> list[Block]:
 class Feed:
     """`mixdit_hw.engine.feed.Feed`."""
 
+    blocks: list[Block]
+    loop: Loop
+    stationary: int
+    at: list[int]
+    behind: list[int]
+
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
         self.active = self.begun = self.loaded = self.in_block = False
         self.here = [0, 0]
         self.base = [0, 0]
         self.block = self.step_ = 0
-        self.next_command: tuple[Command, list[Block]] | None = None
 
     @property
     def ready(self) -> bool:

@@ -81,9 +81,9 @@ class EngineModel:
             taken_word = self.epilogue.settle(output.shown if output.valid else None, passes_on)
         sent = moves and not packer.keeps
         walker, tile = self.store_walker, None
-        if output.settle(taken_word) and walker.valid:
-            if packer.outputs.ready and writer.writes.ready:
-                tile = walker.tile_steps
+        room = packer.outputs.ready and writer.writes.ready
+        if output.settle(taken_word) and walker.valid and room:
+            tile = walker.tile_steps
 
         feed.settle()
         array_ready = not feed.tile_end or (array.drain == 0 and output.drain_ready)

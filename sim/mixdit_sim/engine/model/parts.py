@@ -60,7 +60,14 @@ class Loop:
     """`mixdit_hw.engine.tiles.TileLoop`."""
 
     __slots__ = (
-        "backwards", "first_panel", "left", "panel", "stationary", "step", "streamed", "tile",
+        "backwards",
+        "first_panel",
+        "left",
+        "panel",
+        "stationary",
+        "step",
+        "streamed",
+        "tile",
     )
 
     def __init__(self, command: Command) -> None:
@@ -119,7 +126,9 @@ class Address:
 
     def __init__(self, base: int, below: int, right: int, *, stationary_b: bool) -> None:
         self.address = self.panel_start = base
-        self.stationary_step, self.streamed_step = (right, below) if stationary_b else (below, right)
+        self.stationary_step, self.streamed_step = (
+            (right, below) if stationary_b else (below, right)
+        )
 
     def next(self, loop: Loop) -> None:
         """Follow a loop that is about to go on."""
@@ -150,9 +159,7 @@ class Memory:
         self.funds = min(self.credit + self.gain, 2 * self.price)
         return self.bursts > 0 and self.funds >= self.price
 
-    def step(
-        self, came: bool, asked: int, begun: bool, put: bool, put_last: bool
-    ) -> None:
+    def step(self, came: bool, asked: int, begun: bool, put: bool, put_last: bool) -> None:
         """Move on a cycle.
 
         Parameters

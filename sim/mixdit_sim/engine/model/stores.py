@@ -29,6 +29,11 @@ class TileSteps:
 class StoreWalker:
     """`mixdit_hw.engine.store.StoreWalker`."""
 
+    loop: Loop
+    address: Address
+    command: Command
+    tile_steps: TileSteps
+
     def __init__(self, config: EngineConfig) -> None:
         self.shape = config.shape
         self.valid = self.begun = False
