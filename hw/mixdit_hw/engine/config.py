@@ -80,6 +80,8 @@ class EngineConfig:
                 f"A bus word of {self.bus_bytes} bytes must hold whole rows of a tile, "
                 f"{row_bytes} bytes each, and their number divide the {grid} cluster rows"
             )
+        if LANES % array.cols and array.cols % LANES:
+            raise MixditError(f"The engine's columns must divide {LANES} or be a multiple of it")
         if self.shape.tile_beats < 2:
             raise MixditError("A tile must have at least two bus words")
         if self.words < 2 * array.max_digits:

@@ -25,7 +25,7 @@ class Gearbox(wiring.Component):
     take, size : 1, number of one of `takes`
         Take as many granules from the front.
     clear : 1
-        Drop everything.
+        Drop what is left; what is put comes first.
     level : int
         Granules inside.
     front : bits
@@ -66,15 +66,13 @@ class Gearbox(wiring.Component):
                 with m.Case(number):
                     granules = size // self._granule
                     m.d.comb += [rest.eq(held[unit * granules :]), taken.eq(granules)]
-        m.d.comb += left.eq(self.level - taken)
+        m.d.comb += left.eq(Mux(self.clear, 0, self.level - taken))
         with m.Switch(left):
             for place in range(self._most - self._word // self._granule + 1):
                 with m.Case(place):
                     m.d.comb += put.eq(Cat(Const(0, unit * place), self.data))
         m.d.sync += [
-            held.eq(rest | Mux(self.put, put, 0)),
+            held.eq(Mux(self.clear, 0, rest) | Mux(self.put, put, 0)),
             self.level.eq(left + Mux(self.put, self._word // self._granule, 0)),
         ]
-        with m.If(self.clear):
-            m.d.sync += [held.eq(0), self.level.eq(0)]
         return m

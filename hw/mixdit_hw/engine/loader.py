@@ -21,8 +21,7 @@ class Loader(wiring.Component):
 
     A header is a bus word of tags, the format of each K-block. A K-block is the stored blocks of
     the tile's rows, without gaps; it becomes a word for each digit, one a cycle. Bytes between a
-    section's last K-block and the next bus word, and bus words behind the last section, are
-    dropped.
+    group's last K-block and the next bus word, and bus words behind the last section, are dropped.
 
     Members
     -------
@@ -73,6 +72,7 @@ class Loader(wiring.Component):
         left, in_section = Signal.like(self.i.payload.target.k_blocks), Signal(range(section + 1))
         used = Signal.like(self.i.payload.target.words)
         digit, is_b, limit = Signal(range(max(config.array.max_digits, 2))), Signal(), Signal(16)
+        in_group = Signal(range(config.shape.group))
         began, ended = Signal(), Signal()
         tag, following = tags[:TAG_BITS], tags[TAG_BITS : 2 * TAG_BITS]
         digits = Signal(range(config.array.max_digits + 1))
@@ -112,6 +112,7 @@ class Loader(wiring.Component):
                     m.next = "BLOCKS"
             with m.State("BLOCKS"):
                 last_in_section, last = in_section == 1, left == 1
+                last_in_group = in_group == config.shape.group - 1
                 space = Mux(is_b, self.b.space, self.a.space)
                 m.d.comb += [
                     self.bad_format.eq(~known),
@@ -121,14 +122,15 @@ class Loader(wiring.Component):
                     wants.eq(
                         Mux(
                             done,
-                            ~last_in_section & (after < self._granules(following, is_b)),
+                            ~last_in_section
+                            & (last_in_group | (after < self._granules(following, is_b))),
                             ~have,
                         )
                     ),
                     self.i.ready.eq(wants & known & ~ended),
                     gearbox.put.eq(take_in),
                     gearbox.take.eq(done),
-                    gearbox.clear.eq(done & last_in_section),
+                    gearbox.clear.eq(done & (last_in_section | last_in_group)),
                 ]
                 with m.If(take_in):
                     m.d.sync += ended.eq(self.i.payload.last)
@@ -139,6 +141,7 @@ class Loader(wiring.Component):
                         tags.eq(tags >> TAG_BITS),
                         in_section.eq(in_section - 1),
                         left.eq(left - 1),
+                        in_group.eq(Mux(last_in_section | last_in_group, 0, in_group + 1)),
                     ]
                     with m.If(last):
                         m.d.sync += [began.eq(0), ended.eq(0)]

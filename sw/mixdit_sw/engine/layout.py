@@ -25,8 +25,9 @@ def pack_operand(x: QuantizedOperand, shape: EngineShape, *, is_b: bool) -> np.n
     -------
     uint8 (tiles, bytes of a tile)
         Each tile: for every section of up to `shape.section` K-blocks a header, one bus word with
-        a tag for each, then K-block after K-block the stored blocks of the tile's rows, and zeros
-        up to the next bus word. Rows past the end of the matrix are zero blocks.
+        a tag for each, then K-block after K-block the stored blocks of the tile's rows, with zeros
+        up to the next bus word behind each group of `shape.group` of them. Rows past the end of
+        the matrix are zero blocks.
 
     Raises
     ------
@@ -41,14 +42,22 @@ def pack_operand(x: QuantizedOperand, shape: EngineShape, *, is_b: bool) -> np.n
     parts = []
     for start in range(0, x.n_blocks, shape.section):
         part = slice(start, start + shape.section)
-        parts.append(np.broadcast_to(_header(x.formats[part], shape), (tiles, shape.bus_bytes)))
-        parts += slices[part]
-        filled = sum(block.shape[1] for block in slices[part])
-        parts.append(np.zeros((tiles, -filled % shape.bus_bytes), np.uint8))
+        parts.append(np.broadcast_to(header(x.formats[part], shape), (tiles, shape.bus_bytes)))
+        for first in range(start, min(start + shape.section, x.n_blocks), shape.group):
+            group = slices[first : first + shape.group]
+            filled = sum(block.shape[1] for block in group)
+            parts += [*group, np.zeros((tiles, -filled % shape.bus_bytes), np.uint8)]
     return np.concatenate(parts, axis=1)
 
 
-def _header(formats: tuple[Format, ...], shape: EngineShape) -> np.ndarray:
+def header(formats: tuple[Format, ...], shape: EngineShape) -> np.ndarray:
+    """Return a section's bus word of tags, uint8 (shape.bus_bytes,).
+
+    Raises
+    ------
+    MixditError
+        When the engine does not load a format.
+    """
     tags = sum(shape.tag(fmt) << TAG_BITS * i for i, fmt in enumerate(formats))
     return np.frombuffer(tags.to_bytes(shape.bus_bytes, "little"), np.uint8)
 

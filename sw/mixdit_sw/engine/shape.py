@@ -51,6 +51,19 @@ class EngineShape:
         return min(8 * self.bus_bytes // TAG_BITS, 512)
 
     @property
+    def group(self) -> int:
+        """K-blocks that lie without gaps; the next group begins with a bus word.
+
+        As many as a tile's columns give, when results are stored as an operand.
+        """
+        return max(1, self.cols // LANES)
+
+    @property
+    def group_tiles(self) -> int:
+        """Tiles, side by side, whose columns give a group of K-blocks."""
+        return max(1, LANES // self.cols)
+
+    @property
     def lanes(self) -> int:
         """FP32 words of a bus word."""
         return self.bus_bytes // FP32_BYTES
@@ -92,12 +105,16 @@ class EngineShape:
         return self.height(is_b) * fmt.row_bytes(LANES)
 
     def operand_beats(self, formats: tuple[Format, ...], is_b: bool) -> int:
-        """Bus words of an operand tile: for each section a header and its K-blocks."""
-        beats = 0
-        for start in range(0, len(formats), self.section):
-            part = formats[start : start + self.section]
-            beats += 1 + -(-sum(self.slice_bytes(fmt, is_b) for fmt in part) // self.bus_bytes)
-        return beats
+        """Bus words of an operand tile: a header for each section, and its groups."""
+        headers = -(-len(formats) // self.section)
+        starts = range(0, len(formats), self.group)
+        return headers + sum(
+            self.group_beats(formats[start : start + self.group], is_b) for start in starts
+        )
+
+    def group_beats(self, formats: tuple[Format, ...], is_b: bool) -> int:
+        """Bus words of a group of K-blocks."""
+        return -(-sum(self.slice_bytes(fmt, is_b) for fmt in formats) // self.bus_bytes)
 
 
 def digit_words(formats: tuple[Format, ...]) -> int:

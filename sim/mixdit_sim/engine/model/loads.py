@@ -170,10 +170,11 @@ class Loader:
 
     def __init__(self, config: EngineConfig) -> None:
         self.section, self.depth = config.shape.section, config.words
+        self.group = config.shape.group
         self.beat = config.bus_bytes // gearbox_granule(config)
         self.state = "HEADER"
         self.plan: OperandPlan | None = None
-        self.block = self.in_section = self.level = self.digit = 0
+        self.block = self.in_section = self.in_group = self.level = self.digit = 0
         self.ended = False
         self.written = [0, 0]
         self.freed = [0, 0]
@@ -190,8 +191,11 @@ class Loader:
         if have and self.written[plan.is_b] - self.freed[plan.is_b] < self.depth:
             self.write = True
             self.done = self.digit == plan.digits[self.block] - 1
+        self.ends_group = self.in_section == 1 or self.in_group == self.group - 1
         if self.done:
-            wants = self.in_section > 1 and self.level - size < plan.sizes[self.block + 1]
+            wants = self.in_section > 1 and (
+                self.ends_group or self.level - size < plan.sizes[self.block + 1]
+            )
         else:
             wants = not have
         return wants and not self.ended
@@ -213,6 +217,8 @@ class Loader:
     def _blocks(self, take: bool, last: bool) -> None:
         plan = self.plan
         assert plan is not None
+        if self.done:
+            self.level = 0 if self.ends_group else self.level - plan.sizes[self.block]
         if take:
             self.level += self.beat
             self.ended = last
@@ -223,11 +229,10 @@ class Loader:
         if not self.done:
             return
         self.digit = 0
-        self.level -= plan.sizes[self.block]
         self.block += 1
         self.in_section -= 1
+        self.in_group = 0 if self.ends_group else self.in_group + 1
         if self.in_section == 0:
-            self.level = 0
             self.state = "HEADER"
             if self.block == len(plan.sizes):
                 self.plan = None
