@@ -197,6 +197,24 @@ class Controller(wiring.Component):
             field = payload[name]
             m.d.comb += (field.as_value() if isinstance(field, data.View) else field).eq(value)
 
+    def _bad_output(self, fields: dict[str, Value]) -> Value:
+        """Return whether results cannot be stored as a command asks.
+
+        An operand is stored group by group of K-blocks: a group's tiles follow each other, and the
+        tags of all are one bus word.
+        """
+        shape = self._config.shape
+        tiles = (shape.group_tiles - 1).bit_length()
+        most = shape.section // shape.group * shape.group_tiles
+        not_in_groups = Cat(
+            ~fields["stationary_b"],
+            fields["panel"][:tiles].any(),
+            fields["col_tiles"][:tiles].any(),
+            fields["col_tiles"] > most,
+        ).any()
+        output = fields["output"]
+        return (output > Output.OPERAND) | ((output == Output.OPERAND) & not_in_groups)
+
     def _check(self, m: Module, raw: Signal, fields: dict[str, Value]) -> Signal:
         """Return what is wrong with a command."""
         config, found = self._config, Signal(Error)
@@ -239,7 +257,7 @@ class Controller(wiring.Component):
         rules.sort(key=lambda rule: -rule[1])
         rules += [
             (Cat(~fields[name].any() for name in sizes).any(), Error.SIZE),
-            (Cat(*unused, *missing, *distances, fields["output"] > Output.BF16).any(), Error.FIELD),
+            (Cat(*unused, *missing, *distances, self._bad_output(fields)).any(), Error.FIELD),
         ]
         with m.If(fields["opcode"] == Opcode.GEMM):
             for bad, code in rules:

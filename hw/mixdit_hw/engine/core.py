@@ -1,7 +1,7 @@
 """What a command runs through: from memory by way of buffers and array back to memory."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from mixdit_hw.array.array import MatrixArray
@@ -14,15 +14,19 @@ from mixdit_hw.engine.fifo import Fifo, Slot
 from mixdit_hw.engine.load_walker import LoadWalker
 from mixdit_hw.engine.loader import Loader
 from mixdit_hw.engine.output_buffer import OutputBuffer
+from mixdit_hw.engine.quantize import Quantizer, group_layout
 from mixdit_hw.engine.reader import Destination, Reader, request_layout, word_layout
 from mixdit_hw.engine.store import Packer, StoreWalker
 from mixdit_hw.engine.writer import Writer, write_layout
 from mixdit_hw.epilogue.epilogue import Epilogue
+from mixdit_hw.pe.fp32 import STATE
 from mixdit_hw.sharing import Shared
 from mixdit_sw.engine.commands import Output
 
 TILES_ON_WAY = 4
 """Tiles that have begun to leave the output buffer, but not ended to."""
+TAG_SETS = 2
+"""Commands whose tags wait for the store."""
 LOAD_WORDS = 16
 """Bus words that wait for the loader, so that it and the bus need not pause together."""
 
@@ -45,6 +49,8 @@ class Core(wiring.Component):
     beat, waits, drain_waits, store_waits, tile_end : 1
         The array takes a beat; has none to take; has one, but its drain is busy; but there is no
         room for the tile's results; has taken a tile's last.
+    converts : 1
+        The tile that leaves is stored as an operand.
     nan_blocks : int
         NaN blocks that are loaded in this cycle.
     axi_<n>
@@ -55,7 +61,7 @@ class Core(wiring.Component):
         self._config = config
         port = axi_master(config.address_bits, config.port_bytes)
         errors = [f"{name}_error" for name in ("read", "write", "format", "length")]
-        events = ["beat", "waits", "drain_waits", "store_waits", "tile_end"]
+        events = ["beat", "waits", "drain_waits", "store_waits", "tile_end", "converts"]
         addresses = [f"{name}_address" for name in ("read", "write", "load")]
         super().__init__(
             {
@@ -82,14 +88,15 @@ class Core(wiring.Component):
         m.submodules.output = output = OutputBuffer(config)
         m.submodules.store_walker = store_walker = StoreWalker(config)
         m.submodules.packer = packer = Packer(config)
+        m.submodules.quantizer = quantizer = Quantizer(config)
         m.submodules.writer = writer = Writer(config)
         waiting = self._hand_out(m, load_walker, feed, store_walker)
         for name, height in zip("ab", config.heights, strict=True):
             self._buffer(m, name, height, loader, feed)
         self._compute(m, feed, array, output)
-        extra = self._finish(m, output, packer)
-        self._read(m, reader, load_walker, loader, extra)
-        on_way = self._store(m, output, store_walker, packer, writer)
+        finished, extra = self._finish(m, output)
+        self._read(m, reader, load_walker, loader, store_walker, extra)
+        on_way = self._store(m, output, finished, store_walker, packer, quantizer, writer)
         self._ports(m, reader, writer)
         m.d.comb += [
             self.bus_idle.eq(reader.idle & writer.idle),
@@ -107,7 +114,7 @@ class Core(wiring.Component):
             self.read_address.eq(reader.o.payload.address),
             self.write_error.eq(writer.error),
             self.write_address.eq(writer.error_address),
-            self.format_error.eq(loader.bad_format),
+            self.format_error.eq(loader.bad_format | store_walker.bad_format),
             self.length_error.eq(loader.bad_length),
             self.load_address.eq(loader.address),
             self.nan_blocks.eq(loader.nan_blocks),
@@ -141,6 +148,7 @@ class Core(wiring.Component):
         reader: Reader,
         load_walker: LoadWalker,
         loader: Loader,
+        store_walker: StoreWalker,
         extra: Fifo | None,
     ) -> None:
         """Commands before operands in what is asked for; what comes goes where it belongs."""
@@ -165,6 +173,10 @@ class Core(wiring.Component):
             (Destination.A, loads.i),
             (Destination.B, loads.i),
         ]
+        m.submodules.tags = tags = Fifo(len(store_walker.tags.payload), TAG_SETS)
+        connect(m, tags.o, store_walker.tags)
+        m.d.comb += tags.i.payload.eq(reader.o.payload.data)
+        ways.append((Destination.TAGS, tags.i))
         if extra is not None:
             m.d.comb += extra.i.payload.eq(reader.o.payload.data)
             ways.append((Destination.EXTRA, extra.i))
@@ -211,56 +223,75 @@ class Core(wiring.Component):
             self.store_waits.eq(kept & ~output.drain_ready),
         ]
 
-    def _finish(self, m: Module, output: OutputBuffer, packer: Packer) -> Fifo | None:
-        """Put the epilogue, if there is one, behind the output buffer; return its queue."""
+    def _finish(self, m: Module, output: OutputBuffer) -> tuple[wiring.PureInterface, Fifo | None]:
+        """Put the epilogue, if there is one, behind the output; return results and its queue."""
         config = self._config
+        words = stream.Signature(data.ArrayLayout(STATE, config.shape.lanes)).create()
         if not config.steps:
             m.d.comb += [
-                packer.i.valid.eq(output.o.valid),
-                packer.i.payload.eq(output.o.payload.words),
-                output.o.ready.eq(packer.i.ready),
+                words.valid.eq(output.o.valid),
+                words.payload.eq(output.o.payload.words),
+                output.o.ready.eq(words.ready),
             ]
-            return None
+            return words, None
         m.submodules.extra = extra = Fifo(8 * config.bus_bytes, config.extra_words)
         m.submodules.epilogue = epilogue = Epilogue(config.epilogue)
         connect(m, output.o, epilogue.i)
-        connect(m, epilogue.o, packer.i)
         m.d.comb += [
+            words.valid.eq(epilogue.o.valid),
+            words.payload.eq(epilogue.o.payload),
+            epilogue.o.ready.eq(words.ready),
             epilogue.extra.valid.eq(extra.o.valid),
             epilogue.extra.payload.as_value().eq(extra.o.payload),
             extra.o.ready.eq(epilogue.extra.ready),
         ]
-        return extra
+        return words, extra
 
     def _store(
         self,
         m: Module,
         output: OutputBuffer,
+        finished: wiring.PureInterface,
         store_walker: StoreWalker,
         packer: Packer,
+        quantizer: Quantizer,
         writer: Writer,
     ) -> Value:
         """Send each complete tile on its way; return whether one is on it."""
         config, tile = self._config, store_walker.tile
-        m.submodules.outputs = outputs = Fifo(2, TILES_ON_WAY)
+        kind = data.StructLayout({"output": 2, "group": group_layout(config)})
+        m.submodules.kinds = kinds = Fifo(kind, TILES_ON_WAY)
         m.submodules.writes = writes = Fifo(write_layout(config), TILES_ON_WAY)
-        beats, leaves = config.shape.tile_beats, Signal()
+        leaves, is_operand, on_way = Signal(), Signal(), Signal()
         m.d.comb += [
-            leaves.eq(output.complete & tile.valid & outputs.i.ready & writes.i.ready),
+            leaves.eq(output.complete & tile.valid & kinds.i.ready & writes.i.ready),
             tile.ready.eq(leaves),
             output.take.eq(leaves),
             output.steps.eq(tile.payload.steps),
-            outputs.i.valid.eq(leaves),
-            outputs.i.payload.eq(tile.payload.output),
-            writes.i.valid.eq(leaves),
-            writes.i.payload.address.eq(tile.payload.address),
-            writes.i.payload.beats.eq(Mux(tile.payload.output == Output.BF16, beats // 2, beats)),
+            kinds.i.valid.eq(leaves),
+            kinds.i.payload.output.eq(tile.payload.output),
+            kinds.i.payload.group.eq(tile.payload.group),
+            writes.i.valid.eq(leaves & tile.payload.stored),
+            writes.i.payload.eq(tile.payload.write),
+            on_way.eq(~kinds.empty | ~writes.empty),
+            is_operand.eq(kinds.o.payload.output == Output.OPERAND),
+            self.converts.eq(kinds.o.valid & is_operand),
+            packer.narrow.valid.eq(kinds.o.valid & ~is_operand),
+            packer.narrow.payload.eq(kinds.o.payload.output == Output.BF16),
+            quantizer.tile.valid.eq(kinds.o.valid & is_operand),
+            quantizer.tile.payload.eq(kinds.o.payload.group),
+            kinds.o.ready.eq(Mux(is_operand, quantizer.tile.ready, packer.narrow.ready)),
+            packer.i.valid.eq(finished.valid & ~is_operand),
+            packer.i.payload.eq(finished.payload),
+            quantizer.i.valid.eq(finished.valid & is_operand),
+            quantizer.i.payload.eq(finished.payload),
+            finished.ready.eq(Mux(is_operand, quantizer.i.ready, packer.i.ready)),
+            writer.i.valid.eq(Mux(writer.source, quantizer.o.valid, packer.o.valid)),
+            writer.i.payload.eq(Mux(writer.source, quantizer.o.payload, packer.o.payload)),
+            packer.o.ready.eq(writer.i.ready & ~writer.source),
+            quantizer.o.ready.eq(writer.i.ready & writer.source),
         ]
-        connect(m, outputs.o, packer.output)
         connect(m, writes.o, writer.request)
-        connect(m, packer.o, writer.i)
-        on_way = Signal()
-        m.d.comb += on_way.eq(~outputs.empty | ~writes.empty)
         return on_way
 
     def _ports(self, m: Module, reader: Reader, writer: Writer) -> None:

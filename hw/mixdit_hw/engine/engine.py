@@ -86,8 +86,8 @@ class Engine(wiring.Component):
             Register.BUSY: core.beat,
             Register.STALL_LOAD: core.waits,
             Register.STALL_DRAIN: core.drain_waits,
-            Register.STALL_STORE: core.store_waits,
-            Register.STALL_CONVERT: 0,
+            Register.STALL_STORE: core.store_waits & ~core.converts,
+            Register.STALL_CONVERT: core.store_waits & core.converts,
             Register.NAN_BLOCKS: core.nan_blocks,
             Register.TILES: core.tile_end,
         }

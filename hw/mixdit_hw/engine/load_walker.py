@@ -1,6 +1,6 @@
 """Asks for the operand tiles of a GEMM, and for what its epilogue needs, in order of use."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,14 +8,16 @@ from mixdit_hw.engine.command import command_layout
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.reader import Destination, request_layout
 from mixdit_hw.engine.tiles import TILES, TileLoop, connect_loop, tile_address
+from mixdit_sw.engine.commands import Output
 
 
 class LoadWalker(wiring.Component):
     """Walks through a command's tiles and asks for what they need that is not in a buffer yet.
 
-    A panel's stationary tiles; then for each streamed tile, unless the panel before left it in
-    its buffer, the tile; then for each tile of C that it gives: row scales, column scales and bias
-    in one stretch, residual, as far as they are on. Nothing that is asked for is waited for by
+    The tags of the results, if they are stored as an operand. A panel's stationary tiles; then for
+    each streamed tile, unless the panel before left it in its buffer, the tile; then for each tile
+    of C that it gives: row scales, column scales and bias in one stretch, residual, as far as they
+    are on. Nothing that is asked for is waited for by
     anything asked for before, so an in-order bus never blocks for good.
 
     Members
@@ -44,6 +46,7 @@ class LoadWalker(wiring.Component):
         connect_loop(m, loop, command, self._start)
         stationary = self._stationary(m, command)
         streamed = self._streamed(m, command, loop)
+        tags = self._request(m, "tags", command.tags_address, 1, Destination.TAGS)
         extras, has = self._extras(m, command, loop)
         loaded, todo = Signal(TILES), Signal(len(extras))
         accepted = Signal()
@@ -58,6 +61,12 @@ class LoadWalker(wiring.Component):
                 m.d.comb += self._start.eq(1)
                 m.d.sync += [loaded.eq(0), todo.eq(has)]
                 m.next = "STATIONARY"
+                with m.If(command.output == Output.OPERAND):
+                    m.next = "TAGS"
+            with m.State("TAGS"):
+                self._ask(m, tags.as_value(), 1)
+                with m.If(accepted):
+                    m.next = "STATIONARY"
             with m.State("STATIONARY"):
                 self._ask(m, stationary, 1)
                 m.d.comb += self._asked.eq(accepted)
@@ -92,22 +101,29 @@ class LoadWalker(wiring.Component):
             self.request.payload.as_value().eq(request),
         ]
 
-    def _request(self, m: Module, name: str, address: Value, beats: Value) -> Signal:
-        """Return a request for words of the epilogue."""
+    def _request(
+        self,
+        m: Module,
+        name: str,
+        address: Value,
+        beats: ValueLike,
+        destination: ValueLike = Destination.EXTRA,
+    ) -> Signal:
+        """Return a request, for words of the epilogue if nothing else is said."""
         request = Signal(request_layout(self._config), name=name)
         m.d.comb += [
             request.address.eq(address),
             request.beats.eq(beats),
-            request.target.destination.eq(Destination.EXTRA),
+            request.target.destination.eq(destination),
         ]
         return request
 
     def _operand(self, m: Module, name: str, address: Value, is_b: Value, command: Signal) -> Value:
         """Return a request for an operand tile."""
         beats = Mux(is_b, command.b_beats, command.a_beats)
-        request = self._request(m, name, address, beats)
+        destination = Mux(is_b, Destination.B, Destination.A)
+        request = self._request(m, name, address, beats, destination)
         m.d.comb += [
-            request.target.destination.eq(Mux(is_b, Destination.B, Destination.A)),
             request.target.k_blocks.eq(command.k_blocks),
             request.target.words.eq(Mux(is_b, command.b_words, command.a_words)),
         ]

@@ -16,12 +16,12 @@ REQUESTS = 16
 class Destination:
     """Where bus words go."""
 
-    COMMAND, A, B, EXTRA = range(4)
+    COMMAND, A, B, EXTRA, TAGS = range(5)
 
 
 TARGET = data.StructLayout(
     {
-        "destination": 2,
+        "destination": 3,
         "k_blocks": FIELDS["k_blocks"].width,
         "words": FIELDS["a_words"].width,
     }

@@ -13,9 +13,14 @@ BURSTS = 16
 
 
 def write_layout(config: EngineConfig) -> data.StructLayout:
-    """Layout of a request: first bus word and their number, at least 1."""
-    beats = range(config.shape.tile_beats + 1)
-    return data.StructLayout({"address": config.beat_bits, "beats": beats})
+    """Layout of a request: first bus word, their number, at least 1, and from which of two sources.
+
+    The longest is a tile of FP32, or a group of the longest K-blocks.
+    """
+    shape = config.shape
+    group = max(shape.group_beats((fmt,) * shape.group, False) for fmt in shape.block_formats)
+    beats = range(max(shape.tile_beats, group) + 1)
+    return data.StructLayout({"address": config.beat_bits, "beats": beats, "source": 1})
 
 
 class Writer(wiring.Component):
@@ -29,7 +34,9 @@ class Writer(wiring.Component):
     request : stream of write_layout
         Where the next words go.
     i : stream of words
-        Bus words.
+        Bus words, from the present `source`.
+    source : 1
+        That of the present burst.
     stop : 1
         Begin no burst; complete those begun with words that write nothing.
     idle : 1
@@ -47,6 +54,7 @@ class Writer(wiring.Component):
             {
                 "request": In(stream.Signature(write_layout(config))),
                 "i": In(stream.Signature(8 * config.bus_bytes)),
+                "source": Out(1),
                 "stop": In(1),
                 "idle": Out(1),
                 "error": Out(1),
@@ -59,7 +67,8 @@ class Writer(wiring.Component):
         """Three channels, tied by a queue of lengths and one of addresses."""
         m = Module()
         config = self._config
-        m.submodules.lengths = lengths = Fifo(8, BURSTS)
+        burst = data.StructLayout({"length": 8, "source": 1})
+        m.submodules.lengths = lengths = Fifo(burst, BURSTS)
         m.submodules.addresses = addresses = Fifo(config.beat_bits, BURSTS)
         begins, pending = self._begin(m, lengths, addresses)
         self._send(m, lengths)
@@ -77,7 +86,7 @@ class Writer(wiring.Component):
         config, ports = self._config, self._ports()
         address, left = Signal(config.beat_bits), Signal.like(self.request.payload.beats)
         beats = Signal(range(config.burst + 1))
-        free, begins, pending = Signal(), Signal(), Signal()
+        free, begins, pending, source = Signal(), Signal(), Signal(), Signal()
         shown, shown_len = Signal(config.beat_bits), Signal(8)
         valids, taken = fork(m, "aw", pending, [port.awready for port in ports])
         to_boundary = config.burst - address[: (config.burst - 1).bit_length()]
@@ -86,13 +95,15 @@ class Writer(wiring.Component):
             free.eq(~pending | taken),
             begins.eq((left != 0) & lengths.i.ready & addresses.i.ready & free & ~self.stop),
             self.request.ready.eq((left == 0) & ~self.stop),
-            lengths.i.payload.eq(beats - 1),
+            lengths.i.payload.length.eq(beats - 1),
+            lengths.i.payload.source.eq(source),
             lengths.i.valid.eq(begins),
             addresses.i.payload.eq(address),
             addresses.i.valid.eq(begins),
         ]
         with m.If(self.request.valid & self.request.ready):
             m.d.sync += [
+                source.eq(self.request.payload.source),
                 address.eq(self.request.payload.address),
                 left.eq(self.request.payload.beats),
             ]
@@ -130,7 +141,8 @@ class Writer(wiring.Component):
         m.d.comb += [
             blank.eq(self.stop & ~held),
             offered.eq(lengths.o.valid & (self.i.valid | blank)),
-            last.eq(count == lengths.o.payload),
+            last.eq(count == lengths.o.payload.length),
+            self.source.eq(lengths.o.payload.source),
             self.i.ready.eq(lengths.o.valid & taken & ~blank),
             lengths.o.ready.eq(offered & taken & last),
         ]

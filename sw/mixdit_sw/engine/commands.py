@@ -24,6 +24,7 @@ class Output(IntEnum):
 
     FP32 = 0
     BF16 = 1
+    OPERAND = 2
 
 
 class Error(IntEnum):
@@ -79,6 +80,7 @@ FIELDS: dict[str, Field] = {
     "residual_address": Field(16, 0, 64),
     "row_vector_address": Field(18, 0, 64),
     "col_vector_address": Field(20, 0, 64),
+    "tags_address": Field(22, 0, 64),
 }
 """All bits outside these are zero."""
 
@@ -117,6 +119,8 @@ class Command:
         Bytes; multiples of a bus word.
     residual_address, row_vector_address, col_vector_address : int
         What the steps of the epilogue read.
+    tags_address : int
+        Where results are stored as an operand: the bus word of tags of their K-blocks.
     """
 
     opcode: int
@@ -142,6 +146,7 @@ class Command:
     residual_address: int = 0
     row_vector_address: int = 0
     col_vector_address: int = 0
+    tags_address: int = 0
 
     def pack(self) -> np.ndarray:
         """Return the command as words, uint32 (COMMAND_WORDS,).

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,10 +14,10 @@ from mixdit_sw.engine.commands import (
     Output,
     command_bytes,
 )
-from mixdit_sw.engine.layout import pack_matrix, pack_operand, pack_vector, unpack_matrix
+from mixdit_sw.engine.layout import header, pack_matrix, pack_operand, pack_vector, unpack_matrix
 from mixdit_sw.engine.shape import EngineShape, digit_words
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import Format
+from mixdit_sw.formats import LANES, Format
 from mixdit_sw.operand import QuantizedOperand
 
 
@@ -33,6 +33,10 @@ class LayerGemm:
         Steps of the epilogue.
     bf16 : bool
         Store BF16.
+    as_operand : tuple of Format, optional
+        Store C as the operand A of a later GEMM, with these formats of its K-blocks.
+    a_source : int, optional
+        Number of the GEMM that stores A. The bits of `a` are not used then.
     """
 
     a: QuantizedOperand
@@ -42,6 +46,8 @@ class LayerGemm:
     bias: np.ndarray | None = None
     residual: np.ndarray | None = None
     bf16: bool = False
+    as_operand: tuple[Format, ...] | None = None
+    a_source: int | None = None
 
     @property
     def size(self) -> "GemmSize":
@@ -54,6 +60,8 @@ class LayerGemm:
             b_formats=self.b.formats,
             steps=tuple(name for name in STEPS if getattr(self, name) is not None),
             bf16=self.bf16,
+            as_operand=self.as_operand,
+            a_source=self.a_source,
         )
 
 
@@ -71,6 +79,10 @@ class GemmSize:
         Steps of the epilogue that are on.
     bf16 : bool
         Store BF16.
+    as_operand : tuple of Format, optional
+        Store C as an operand, with these formats of its K-blocks.
+    a_source : int, optional
+        Number of the GEMM that stores A.
     """
 
     m: int
@@ -80,10 +92,32 @@ class GemmSize:
     b_formats: tuple[Format, ...]
     steps: tuple[str, ...] = ()
     bf16: bool = False
+    as_operand: tuple[Format, ...] | None = None
+    a_source: int | None = None
 
     def tiles(self, shape: EngineShape) -> tuple[int, int]:
-        """Rows and columns of tiles."""
-        return -(-self.m // shape.rows), -(-self.n // shape.cols)
+        """Rows and columns of tiles; whole groups of columns if C is stored as an operand."""
+        group = 1 if self.as_operand is None else shape.group_tiles
+        return -(-self.m // shape.rows), -(-self.n // (shape.cols * group)) * group
+
+    def stored_formats(self, shape: EngineShape) -> tuple[Format, ...]:
+        """Formats of the K-blocks of C as an operand: those asked for, the last one repeated.
+
+        Raises
+        ------
+        MixditError
+            When they are not those of C's columns, or more than a section holds.
+        """
+        wanted = self.as_operand or ()
+        if len(wanted) != -(-self.n // LANES):
+            raise MixditError(f"C has {-(-self.n // LANES)} K-blocks, not {len(wanted)}")
+        blocks = self.tiles(shape)[1] * shape.cols // LANES
+        if blocks > shape.section:
+            raise MixditError(
+                f"C as an operand may have {LANES * shape.section} columns, not {self.n}: "
+                "compute it in parts"
+            )
+        return (*wanted, *(wanted[-1:] * (blocks - len(wanted))))
 
     def beats(self, shape: EngineShape, is_b: bool) -> int:
         """Bus words of an operand tile."""
@@ -142,10 +176,18 @@ def schedules(gemm: GemmSize, shape: EngineShape) -> list[Schedule]:
                 f"which has {shape.words(is_b)}: K is too large for this engine"
             )
     found = []
+    group = 1 if gemm.as_operand is None else shape.group_tiles
     for is_b in (False, True):
+        if gemm.as_operand is not None and not is_b:
+            continue
         tiles = gemm.tiles(shape)[is_b]
         most = min(tiles, shape.words(is_b) // gemm.words(is_b))
-        found += [Schedule(is_b, panel) for panel in range(1, most + 1)]
+        found += [Schedule(is_b, panel) for panel in range(group, most + 1, group)]
+    if not found:
+        raise MixditError(
+            f"The buffer of B has no room for the {group} tiles that make K-blocks of C: "
+            "K is too large for storing it as an operand"
+        )
     return found
 
 
@@ -244,10 +286,20 @@ class Program:
         stored = memory[address : address + result_bytes(gemm, self.shape)]
         return unpack_matrix(stored, self.shape, gemm.m, gemm.n, bf16=gemm.bf16)
 
+    def operand(self, memory: np.ndarray, index: int) -> np.ndarray:
+        """Return a C that is stored as an operand: its tiles in memory, uint8 (tiles, bytes)."""
+        gemm = self.gemms[index]
+        rows = gemm.tiles(self.shape)[0]
+        size = result_bytes(gemm, self.shape)
+        address = self.commands[index].tags_address
+        return memory[address : address + size].reshape(rows, -1)
+
 
 def result_bytes(gemm: GemmSize, shape: EngineShape) -> int:
     """Return the bytes of a C with all its tiles."""
     rows, cols = gemm.tiles(shape)
+    if gemm.as_operand is not None:
+        return rows * shape.operand_beats(gemm.stored_formats(shape), False) * shape.bus_bytes
     return rows * cols * shape.tile_beats * shape.bus_bytes // (2 if gemm.bf16 else 1)
 
 
@@ -279,15 +331,18 @@ def compile_gemms(
     for gemm, command in zip(gemms, program.commands, strict=False):
         rows = [] if gemm.row_scale is None else [gemm.row_scale]
         columns = [part for part in (gemm.col_scale, gemm.bias) if part is not None]
+        grid = gemm.size.tiles(shape)
+        parts = [(command.b_address, pack_operand(gemm.b, shape, is_b=True, tiles=grid[1]))]
+        if gemm.a_source is None:
+            parts.append((command.a_address, pack_operand(gemm.a, shape, is_b=False)))
         for address, content in (
-            (command.a_address, pack_operand(gemm.a, shape, is_b=False)),
-            (command.b_address, pack_operand(gemm.b, shape, is_b=True)),
-            (command.residual_address, _optional(pack_matrix, gemm.residual, shape)),
+            *parts,
+            (command.residual_address, _optional(pack_matrix, gemm.residual, shape, grid)),
             (
                 command.row_vector_address,
-                pack_vector(rows, shape.rows, shape),
+                pack_vector(rows, shape.rows, grid[0], shape),
             ),
-            (command.col_vector_address, pack_vector(columns, shape.cols, shape)),
+            (command.col_vector_address, pack_vector(columns, shape.cols, grid[1], shape)),
         ):
             if content is not None and content.size:
                 program.image.parts.append((address, content.reshape(-1)))
@@ -308,10 +363,12 @@ def compile_sizes(
         When one does not fit the engine.
     """
     image = Image(shape.bus_bytes)
-    commands = [
-        _command(gemm, shape, image, plan)
-        for gemm, plan in zip(gemms, plans or [None] * len(gemms), strict=True)
-    ]
+    commands: list[Command] = []
+    for gemm, plan in zip(gemms, plans or [None] * len(gemms), strict=True):
+        command = _command(gemm, shape, image, plan)
+        if gemm.a_source is not None:
+            command = _chained(command, commands, gemms, gemm.a_source, shape)
+        commands.append(command)
     commands.append(Command(opcode=Opcode.END))
     words = np.zeros((len(commands), command_bytes(shape.bus_bytes) // 4), np.uint32)
     for row, command in zip(words, commands, strict=True):
@@ -330,14 +387,22 @@ def _command(gemm: GemmSize, shape: EngineShape, image: Image, plan: Schedule | 
             raise MixditError(f"The engine is built without {name}")
     plan = plan or choose_schedule(gemm, shape)
     rows, cols = gemm.tiles(shape)
-    beats = shape.tile_beats // (2 if gemm.bf16 else 1)
+    beats, output = shape.tile_beats // (2 if gemm.bf16 else 1), Output.FP32
+    if gemm.bf16:
+        output = Output.BF16
+    result = image.reserve(result_bytes(gemm, shape))
+    tags = 0
+    if gemm.as_operand is not None:
+        output, tags = Output.OPERAND, result
+        _place_headers(gemm, shape, image, result)
+    row_beats = result_bytes(gemm, shape) // (rows * shape.bus_bytes)
     a_beats, b_beats = gemm.beats(shape, False), gemm.beats(shape, True)
     has_residual, bus = "residual" in gemm.steps, shape.bus_bytes
     columns = len({"col_scale", "bias"} & set(gemm.steps))
     return Command(
         opcode=Opcode.GEMM,
         stationary_b=int(plan.stationary_b),
-        output=Output.BF16 if gemm.bf16 else Output.FP32,
+        output=output,
         steps=sum(1 << i for i, name in enumerate(STEPS) if name in gemm.steps),
         row_tiles=rows,
         col_tiles=cols,
@@ -347,16 +412,49 @@ def _command(gemm: GemmSize, shape: EngineShape, image: Image, plan: Schedule | 
         b_words=gemm.words(True),
         a_beats=a_beats,
         b_beats=b_beats,
-        c_row_beats=beats * cols,
-        c_col_beats=beats,
+        c_row_beats=row_beats,
+        c_col_beats=0 if gemm.as_operand is not None else beats,
         residual_row_beats=shape.tile_beats * cols * has_residual,
         residual_col_beats=shape.tile_beats * has_residual,
-        a_address=image.reserve(rows * a_beats * bus),
+        a_address=0 if gemm.a_source is not None else image.reserve(rows * a_beats * bus),
         b_address=image.reserve(cols * b_beats * bus),
-        c_address=image.reserve(rows * cols * beats * bus),
+        c_address=result if gemm.as_operand is None else result + bus,
+        tags_address=tags,
         residual_address=image.reserve(rows * cols * shape.tile_beats * bus * has_residual),
         row_vector_address=image.reserve(
             rows * shape.row_vector_beats * bus * ("row_scale" in gemm.steps)
         ),
         col_vector_address=image.reserve(cols * columns * bus),
     )
+
+
+def _place_headers(gemm: GemmSize, shape: EngineShape, image: Image, address: int) -> None:
+    """Write the tags of a C that is stored as an operand in front of each of its tiles."""
+    formats = gemm.stored_formats(shape)
+    pitch = shape.operand_beats(formats, False) * shape.bus_bytes
+    for tile in range(gemm.tiles(shape)[0]):
+        image.parts.append((address + tile * pitch, header(formats, shape)))
+
+
+def _chained(
+    command: Command,
+    commands: list[Command],
+    gemms: Sequence[GemmSize],
+    source: int,
+    shape: EngineShape,
+) -> Command:
+    """Return a command whose A is what an earlier one stores.
+
+    Raises
+    ------
+    MixditError
+        When that is not this operand.
+    """
+    if not 0 <= source < len(commands) or gemms[source].as_operand is None:
+        raise MixditError(f"GEMM {source} stores no operand before this one")
+    producer, gemm = gemms[source], gemms[len(commands)]
+    if (gemm.m, gemm.k, gemm.a_formats) != (producer.m, producer.n, producer.as_operand):
+        raise MixditError(f"A is not what GEMM {source} stores")
+    beats = shape.operand_beats(producer.stored_formats(shape), False)
+    address = commands[source].tags_address
+    return replace(command, wait=1, a_address=address, a_beats=beats)

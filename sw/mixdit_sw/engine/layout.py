@@ -9,7 +9,9 @@ from mixdit_sw.formats import Blocks, Format
 from mixdit_sw.operand import QuantizedOperand
 
 
-def pack_operand(x: QuantizedOperand, shape: EngineShape, *, is_b: bool) -> np.ndarray:
+def pack_operand(
+    x: QuantizedOperand, shape: EngineShape, *, is_b: bool, tiles: int | None = None
+) -> np.ndarray:
     """Return an operand as its tiles lie in memory.
 
     Parameters
@@ -20,6 +22,8 @@ def pack_operand(x: QuantizedOperand, shape: EngineShape, *, is_b: bool) -> np.n
         Engine.
     is_b : bool
         It is B of C = A @ B.T.
+    tiles : int, optional
+        Tiles, if more than the rows fill.
 
     Returns
     -------
@@ -35,7 +39,7 @@ def pack_operand(x: QuantizedOperand, shape: EngineShape, *, is_b: bool) -> np.n
         When the engine does not load a format.
     """
     height = shape.height(is_b)
-    tiles = -(-x.rows // height)
+    tiles = tiles or -(-x.rows // height)
     slices = [
         _slices(x.blocks(slice(k, k + 1)), fmt, tiles, height) for k, fmt in enumerate(x.formats)
     ]
@@ -70,10 +74,9 @@ def _slices(blocks: Blocks, fmt: Format, tiles: int, height: int) -> np.ndarray:
     return padded.reshape(tiles, -1)
 
 
-def pack_matrix(x: np.ndarray, shape: EngineShape) -> np.ndarray:
-    """Return a float32 matrix (M, N) as tiles of words, uint8 (row tiles, column tiles, bytes)."""
+def pack_matrix(x: np.ndarray, shape: EngineShape, grid: tuple[int, int]) -> np.ndarray:
+    """Return a float32 matrix (M, N) as a grid of tiles of words, uint8 (rows, columns, bytes)."""
     height, width = shape.rows, shape.cols
-    grid = -(-x.shape[0] // height), -(-x.shape[1] // width)
     padded = np.zeros((grid[0] * height, grid[1] * width), np.float32)
     padded[: x.shape[0], : x.shape[1]] = x
     tiles = padded.reshape(grid[0], height, grid[1], width).swapaxes(1, 2)
@@ -111,8 +114,8 @@ def unpack_matrix(
     return tiles.reshape(grid[0] * height, -1)[:m, :n].view(np.float32).copy()
 
 
-def pack_vector(parts: list[np.ndarray], size: int, shape: EngineShape) -> np.ndarray:
-    """Return vectors of a tile's rows or columns, for each tile one after the other in bus words.
+def pack_vector(parts: list[np.ndarray], size: int, tiles: int, shape: EngineShape) -> np.ndarray:
+    """Return vectors of tiles' rows or columns, for each tile one after the other in bus words.
 
     Parameters
     ----------
@@ -120,10 +123,11 @@ def pack_vector(parts: list[np.ndarray], size: int, shape: EngineShape) -> np.nd
         Vectors of the same length.
     size : int
         Words of a tile.
+    tiles : int
+        Tiles.
     shape : EngineShape
         Engine.
     """
-    tiles = -(-len(parts[0]) // size) if parts else 0
     width = -(-size // shape.lanes) * shape.lanes
     words = np.zeros((tiles, len(parts), width), np.float32)
     for i, part in enumerate(parts):

@@ -9,12 +9,17 @@ from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sim.engine.rtl import program_job, run_jobs
 from mixdit_sw.engine.commands import COMMAND_WORDS, STEPS, Error, command_bytes
 from mixdit_sw.engine.compiler import LayerGemm, Program, compile_gemms, schedules
+from mixdit_sw.engine.layout import pack_operand
 from mixdit_sw.engine.registers import Register
+from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import MX4, MX6, MX9
 from mixdit_sw.gemm.epilogue import apply_epilogue, to_bf16
 from mixdit_sw.gemm.fast import golden_gemm
 from mixdit_sw.gemm.kinds import parse_kind
 from mixdit_sw.mixed import quantize_mixed
+
+PATIENCE = 100_000
+"""Cycles that no case comes near."""
 
 
 @dataclass
@@ -37,10 +42,7 @@ def numbers(rng, shape):
 
 def operand(rng, rows, k):
     """An operand with a random format for each K-block."""
-    blocks = -(-k // 16)
-    palette = [(MX6,), (MX9,), (MX4,), (MX9, MX6), (MX9, MX6, MX4)][rng.integers(5)]
-    formats = tuple(palette[i] for i in rng.integers(len(palette), size=blocks))
-    return quantize_mapped(numbers(rng, (rows, k)), formats)
+    return quantize_mapped(numbers(rng, (rows, k)), random_formats(rng, -(-k // 16)))
 
 
 def quantize_mapped(x, formats):
@@ -48,15 +50,30 @@ def quantize_mapped(x, formats):
     return quantize_mixed(x, [formats]).operands[0]
 
 
-def random_gemm(rng, config, largest):
+def random_formats(rng, blocks):
+    palette = [(MX6,), (MX9,), (MX4,), (MX9, MX6), (MX9, MX6, MX4)][rng.integers(5)]
+    return tuple(palette[i] for i in rng.integers(len(palette), size=blocks))
+
+
+def random_gemm(rng, config, largest, source=None):
+    """A GEMM; with a source, one whose A is what that stores."""
     m, n = (int(v) for v in rng.integers(1, largest[0] + 1, 2))
     k = int(rng.integers(1, largest[1] + 1))
+    a, number = None, None
+    if source is not None:
+        number, a = source
+        m, k = a.rows, a.k
+    as_operand = None
+    if rng.random() < 0.4:
+        as_operand = random_formats(rng, -(-n // 16))
     on = {step for step in config.steps if rng.random() < 0.4}
     sizes = {"row_scale": (m,), "col_scale": (n,), "bias": (n,), "residual": (m, n)}
     return LayerGemm(
-        a=operand(rng, m, k),
+        a=a or operand(rng, m, k),
+        a_source=number,
         b=operand(rng, n, k),
-        bf16=bool(rng.random() < 0.3),
+        bf16=bool(as_operand is None and rng.random() < 0.3),
+        as_operand=as_operand,
         **{step: numbers(rng, sizes[step]) for step in STEPS if step in on},
     )
 
@@ -69,13 +86,24 @@ def random_timing(rng):
 
 
 def random_case(rng, config, largest=(12, 120), gemms=3):
-    found = [random_gemm(rng, config, largest) for _ in range(rng.integers(1, gemms + 1))]
-    plans = []
-    for gemm in found:
-        possible = schedules(gemm.size, config.shape)
+    kind = parse_kind(config.array.accumulator)
+    found, plans = [], []
+    for _ in range(rng.integers(1, gemms + 1)):
+        source = None
+        stored = [i for i, gemm in enumerate(found) if gemm.as_operand]
+        if stored and rng.random() < 0.7:
+            c = expected(found[stored[-1]], kind)
+            source = stored[-1], quantize_mapped(c, found[stored[-1]].as_operand)
+        gemm = random_gemm(rng, config, largest, source)
+        try:
+            possible = schedules(gemm.size, config.shape)
+        except MixditError:
+            continue  # a tile, or a group of them, does not fit the buffers
+        found.append(gemm)
         plans.append(possible[rng.integers(len(possible))] if rng.random() < 0.8 else None)
     program = compile_gemms(found, config.shape, plans=plans)
     waits = [bool(rng.random() < 0.2) for _ in program.commands[:-1]]
+    waits = [w or c.wait for w, c in zip(waits, program.commands, strict=False)]
     program = with_waits(program, waits)
     return Case(found, program, random_timing(rng))
 
@@ -94,16 +122,56 @@ def with_waits(program, waits):
     return replace(program, commands=commands)
 
 
+def steps_of(gemm):
+    return {step: getattr(gemm, step) for step in STEPS}
+
+
+def with_rows(x, rows):
+    """The operand, completed by rows of zero blocks."""
+    names = ("codes", "exponents", "micro_exponents")
+    arrays = {name: getattr(x, name) for name in names}
+    longer = {
+        name: np.pad(v, [(0, rows - x.rows)] + [(0, 0)] * (v.ndim - 1))
+        for name, v in arrays.items()
+    }
+    return replace(x, **longer)
+
+
+def real_rows(stored, gemm, shape):
+    """The stored blocks of each K-block, uint8 (m, bytes), without those of rows past the end.
+
+    They are what computing gives for them, and a chain of GEMMs computes with them.
+    """
+    formats = gemm.size.stored_formats(shape)
+    at, found = shape.bus_bytes, []
+    for start in range(0, len(formats), shape.group):
+        for fmt in formats[start : start + shape.group]:
+            size = shape.slice_bytes(fmt, False)
+            part = stored[:, at : at + size].reshape(-1, fmt.row_bytes(16))
+            found.append(part[: gemm.a.rows])
+            at += size
+        at += -at % shape.bus_bytes
+    return found
+
+
+def expected_operand(gemm, kind, shape):
+    """The bytes of C as an operand, with the rows and columns that complete its tiles."""
+    rows, cols = gemm.size.tiles(shape)
+    a, b = with_rows(gemm.a, rows * shape.rows), with_rows(gemm.b, cols * shape.cols)
+    full = golden_gemm(a, b, kind)
+    padded = {}
+    for step, x in steps_of(gemm).items():
+        if x is not None:
+            size = {"row_scale": full.shape[:1], "residual": full.shape}.get(step, full.shape[1:])
+            padded[step] = np.zeros(size, np.float32)
+            padded[step][tuple(slice(n) for n in x.shape)] = x
+    c = quantize_mapped(apply_epilogue(full, **padded), gemm.size.stored_formats(shape))
+    return pack_operand(c, shape, is_b=False)
+
+
 def expected(gemm, kind):
     """C as the engine must store it, float32."""
-    c = golden_gemm(gemm.a, gemm.b, kind)
-    c = apply_epilogue(
-        c,
-        row_scale=gemm.row_scale,
-        col_scale=gemm.col_scale,
-        bias=gemm.bias,
-        residual=gemm.residual,
-    )
+    c = apply_epilogue(golden_gemm(gemm.a, gemm.b, kind), **steps_of(gemm))
     if gemm.bf16:
         c = (to_bf16(c).astype(np.uint32) << 16).view(np.float32)
     return c
@@ -112,15 +180,26 @@ def expected(gemm, kind):
 def check(config, cases, *, simulator):
     """Run cases on the simulated engine: results bit for bit, counters exactly."""
     kind = parse_kind(config.array.accumulator)
-    jobs = [program_job(case.program, case.timing) for case in cases]
+    jobs = [replace(program_job(case.program, case.timing), patience=PATIENCE) for case in cases]
     results = run_jobs(config, jobs, simulator=simulator)
     for number, (case, result) in enumerate(zip(cases, results, strict=True)):
         outcome = result.outcome
         assert outcome.error == Error.NONE, (number, outcome)
         for index, gemm in enumerate(case.gemms):
+            what = (number, index, gemm.size, case.program.commands[index])
+            if gemm.as_operand is not None:
+                stored = case.program.operand(result.memory, index)
+                golden = expected_operand(gemm, kind, config.shape)
+                for x, y in zip(
+                    real_rows(stored, gemm, config.shape),
+                    real_rows(golden, gemm, config.shape),
+                    strict=True,
+                ):
+                    assert np.array_equal(x, y), what
+                continue
             c = case.program.result(result.memory, index).view(np.uint32)
             golden = expected(gemm, kind).view(np.uint32)
-            assert (c == golden).all(), (number, index, gemm.size, case.program.commands[index])
+            assert (c == golden).all(), what
         counters = dict(outcome.counters)
         assert counters.pop(Register.NAN_BLOCKS) >= 0
         predicted = predict(config, case.program, case.timing)

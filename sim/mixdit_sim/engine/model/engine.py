@@ -1,7 +1,7 @@
 """The cycle model of the whole engine."""
 
 from mixdit_hw.engine.config import EngineConfig
-from mixdit_hw.engine.core import LOAD_WORDS
+from mixdit_hw.engine.core import LOAD_WORDS, TILES_ON_WAY
 from mixdit_sim.engine.model.compute import Array, Feed, OutputBuffer, blocks
 from mixdit_sim.engine.model.loads import (
     Loader,
@@ -12,7 +12,7 @@ from mixdit_sim.engine.model.loads import (
     operand_plans,
 )
 from mixdit_sim.engine.model.parts import Fifo, Memory, MemoryTiming
-from mixdit_sim.engine.model.stores import Epilogue, Packer, StoreWalker, Writer
+from mixdit_sim.engine.model.stores import Epilogue, Packer, Quantizer, StoreWalker, Writer
 from mixdit_sw.engine.commands import COMMAND_WORDS, Opcode, Output, command_bytes
 from mixdit_sw.engine.compiler import Program
 from mixdit_sw.engine.registers import COUNTERS, Register
@@ -41,7 +41,12 @@ class EngineModel:
         self.store_walker, self.packer = StoreWalker(config), Packer(config)
         self.loads = Fifo(LOAD_WORDS)
         self.epilogue = Epilogue(config) if config.steps else None
+        self.quantizer, self.kinds = Quantizer(config), Fifo(TILES_ON_WAY)
         self.commands = program.commands
+        self.stored = [
+            () if gemm.as_operand is None else gemm.stored_formats(config.shape)
+            for gemm in program.gemms
+        ]
         self.work = [
             (command, operand_plans(config, gemm), blocks(gemm))
             for command, gemm in zip(program.commands, program.gemms, strict=False)
@@ -69,19 +74,30 @@ class EngineModel:
         """One cycle."""
         memory, reader, writer, loader = self.memory, self.reader, self.writer, self.loader
         feed, output, packer, array = self.feed, self.output, self.packer, self.array
+        quantizer = self.quantizer
         counters = self.counters
 
-        # What is shown to the packer, and what it and the epilogue make of it.
+        # What is shown to packer and quantizer, and what they and the epilogue make of it.
+        kind = self.kinds.out if self.kinds.valid else None
         sends = memory.settle() and writer.lengths.valid
-        passes_on = packer.outputs.valid and (packer.keeps or sends)
+        is_operand = kind is not None and kind.output == Output.OPERAND
+        keeps = kind is not None and packer.keeps(kind)
+        quantizer_takes = quantizer.settle()
+        if is_operand:
+            passes_on = quantizer_takes
+        else:
+            passes_on = kind is not None and (keeps or (sends and not writer.source))
         if self.epilogue is None:
             moves = taken_word = output.valid and passes_on
         else:
             moves = self.epilogue.valid and passes_on
             taken_word = self.epilogue.settle(output.shown if output.valid else None, passes_on)
-        sent = moves and not packer.keeps
+        if writer.source:
+            sent = sends and quantizer.valid
+        else:
+            sent = moves and not is_operand and not keeps
         walker, tile = self.store_walker, None
-        room = packer.outputs.ready and writer.writes.ready
+        room = self.kinds.ready and writer.writes.ready
         if output.settle(taken_word) and walker.valid and room:
             tile = walker.tile_steps
 
@@ -93,8 +109,7 @@ class EngineModel:
             counters[Register.BUSY] += 1
             counters[Register.TILES] += tile_end
         elif feed.loaded:
-            reason = Register.STALL_DRAIN if output.drain_ready else Register.STALL_STORE
-            counters[reason] += 1
+            counters[self._reason(is_operand)] += 1
         elif feed.active:
             counters[Register.STALL_LOAD] += 1
 
@@ -104,6 +119,8 @@ class EngineModel:
         target = reader.queue.out.target if there else None
         if target == "command":
             came = self.state == "RECEIVE"
+        elif target == "tags":
+            came = walker.tags.ready
         elif target == "extra":
             came = self.epilogue is not None and self.epilogue.extra.ready
         else:
@@ -122,7 +139,7 @@ class EngineModel:
             feed_command = (command, steps)
         store_command = None
         if self.store_slot is not None and self.store_walker.ready:
-            store_command = self.work[self.store_slot][0]
+            store_command = self.work[self.store_slot][0], self.stored[self.store_slot]
         came_tile = array.step(tile_end)
         feed.step(taken, feed_command)
         loader.step(load, *(loads.out if load else (False, None)))
@@ -131,13 +148,12 @@ class EngineModel:
             word = True if came and target == "extra" else None
             self.epilogue.step(output.shown, passes_on, word)
         output.step(taken_word, tile, tile_end, came_tile)
-        write = kind = None
-        if tile is not None:
-            kind = walker.command.output
-            beats = self.config.shape.tile_beats // (2 if kind == Output.BF16 else 1)
-            write = (walker.address.address, beats)
-        walker.step(tile is not None, store_command)
-        packer.step(moves, kind)
+        write = None if tile is None else walker.write()
+        next_kind = None if tile is None else walker.kind
+        walker.step(tile is not None, store_command, True if came and target == "tags" else None)
+        last_word = packer.step(moves and not is_operand)
+        last_word |= quantizer.step(kind if moves and is_operand else None, sent and writer.source)
+        self.kinds.step(last_word, next_kind)
         put_last = sent and writer.last
         begun = writer.step(write, sent, memory.response_valid)
         asked = reader.step(request if accepted else None, came)
@@ -148,6 +164,12 @@ class EngineModel:
         if store_command is not None:
             self.store_slot = None
         self._control(accepted and is_mine, last and target == "command", handed_on, quiet)
+
+    def _reason(self, is_operand: bool) -> Register:
+        """Return why the array does not take the beat that it is shown."""
+        if self.output.drain_ready:
+            return Register.STALL_DRAIN
+        return Register.STALL_CONVERT if is_operand else Register.STALL_STORE
 
     def _request(self) -> tuple[Request | None, bool]:
         """Return what the reader is asked for, and whether by the controller."""
@@ -163,7 +185,7 @@ class EngineModel:
             and self.store_walker.ready
             and self.feed_slot is None
             and self.store_slot is None
-            and self.packer.outputs.empty
+            and self.kinds.empty
             and self.writer.writes.empty
             and self.reader.idle
             and self.writer.idle

@@ -7,7 +7,7 @@ from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.gearbox import granule
 from mixdit_hw.engine.reader import REQUESTS
 from mixdit_sim.engine.model.parts import Address, Fifo, Loop
-from mixdit_sw.engine.commands import Command
+from mixdit_sw.engine.commands import Command, Output
 from mixdit_sw.engine.compiler import GemmSize
 from mixdit_sw.formats import Format
 
@@ -107,6 +107,9 @@ class LoadWalker:
             (columns, columns, command.col_vector_address, (0, columns)),
             ("residual" in steps, tile, command.residual_address, residual),
         )
+        self.tags = None
+        if command.output == Output.OPERAND:
+            self.tags = Request(command.tags_address // bus, 1, "tags")
         self.extras = [
             (beats, Address(address // bus, *distances, stationary_b=b))
             for has, beats, address, distances in kinds
@@ -116,6 +119,8 @@ class LoadWalker:
     def request(self) -> Request | None:
         """Return what is asked for now."""
         loop = self.loop if self.state not in ("IDLE", "START") else None
+        if self.state == "TAGS":
+            return self.tags
         if self.state == "STATIONARY":
             return self.stationary
         if self.state == "STREAMED" and loop and (loop.step or loop.first_panel):
@@ -129,7 +134,10 @@ class LoadWalker:
         """Move on a cycle."""
         if self.state == "START":
             self.loaded, self.todo = 0, list(range(len(self.extras)))
-            self.state = "STATIONARY"
+            self.state = "STATIONARY" if self.tags is None else "TAGS"
+        elif self.state == "TAGS":
+            if accepted:
+                self.state = "STATIONARY"
         elif self.state == "STATIONARY":
             if accepted:
                 request = self.stationary

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 
+from mixdit_hw.blocks.converter import MxConverter
 from mixdit_hw.engine.config import EngineConfig
-from mixdit_hw.engine.core import TILES_ON_WAY
+from mixdit_hw.engine.core import TAG_SETS, TILES_ON_WAY
+from mixdit_hw.engine.gearbox import granule
+from mixdit_hw.engine.quantize import BANKS
 from mixdit_hw.engine.writer import BURSTS
 from mixdit_hw.epilogue.lane import latency, starts
 from mixdit_sim.engine.model.parts import Address, Fifo, Loop
 from mixdit_sw.engine.commands import Command, Output
 from mixdit_sw.engine.shape import EngineShape
+from mixdit_sw.formats import LANES, Format
 
 
 @dataclass(frozen=True)
@@ -26,41 +30,102 @@ class TileSteps:
         return cls(sum(sizes.get(name, 0) for name in names), "residual" in names)
 
 
+@dataclass(frozen=True)
+class TileKind:
+    """How a tile is stored: `Output`, the formats of its group, and whether it completes that."""
+
+    output: int
+    formats: tuple[Format, ...] = ()
+    completes: bool = False
+
+
 class StoreWalker:
     """`mixdit_hw.engine.store.StoreWalker`."""
 
     loop: Loop
     address: Address
     command: Command
+    formats: tuple[Format, ...]
+    column: int
+    panel_column: int
     tile_steps: TileSteps
 
     def __init__(self, config: EngineConfig) -> None:
         self.shape = config.shape
         self.valid = self.begun = False
+        self.tags = Fifo(TAG_SETS)
 
     @property
     def ready(self) -> bool:
         """A command would be taken."""
         return not self.valid and not self.begun
 
-    def step(self, leaves: bool, command: Command | None) -> None:
-        """Move on a cycle, in which the present tile leaves or not."""
+    @property
+    def kind(self) -> TileKind:
+        """How the present tile is stored."""
+        output = self.command.output
+        if output != Output.OPERAND:
+            return TileKind(output)
+        group, tiles = self.shape.group, self.shape.group_tiles
+        first = self.column // tiles * group
+        completes = self.column % tiles == tiles - 1
+        return TileKind(output, self.formats[first : first + group], completes)
+
+    def write(self) -> tuple[int, int, bool] | None:
+        """Return where the present tile goes, if it is stored now, its bus words, its source."""
+        kind = self.kind
+        if kind.output == Output.OPERAND:
+            if not kind.completes:
+                return None
+            return self.address.address, self.shape.group_beats(kind.formats, False), True
+        beats = self.shape.tile_beats // (2 if kind.output == Output.BF16 else 1)
+        return self.address.address, beats, False
+
+    def _next(self) -> None:
+        """Go on to the next tile."""
+        loop, kind = self.loop, self.kind
+        if kind.output == Output.OPERAND:
+            step = self.shape.group_beats(kind.formats, False) if kind.completes else 0
+            self.address.stationary_step = step
+        self.address.next(loop)
+        if not loop.last_in_panel or loop.last_streamed:
+            self.column += 1
+        else:
+            self.column = self.panel_column
+        if loop.last_in_panel:
+            self.panel_column = self.column
+        loop.next()
+
+    def step(
+        self,
+        leaves: bool,
+        command: tuple[Command, tuple[Format, ...]] | None,
+        tags: bool | None,
+    ) -> None:
+        """Move on a cycle, in which the present tile leaves or not, and tags come or not."""
         if leaves:
             self.valid = not self.loop.ends
-            self.address.next(self.loop)
-            self.loop.next()
+            self._next()
+        starts = False
         if self.begun:
-            self.valid, self.begun = True, False
-        elif command is not None:
+            is_operand = self.command.output == Output.OPERAND
+            starts = not is_operand or self.tags.valid
+            self.tags.step(starts and is_operand, tags)
+            if starts:
+                self.valid, self.begun = True, False
+        else:
+            self.tags.step(False, tags)
+        if command is not None:
             self.begun = True
-            self.command = command
-            self.tile_steps = TileSteps.of(command, self.shape)
-            self.loop = Loop(command)
+            self.command, self.formats = command
+            self.tile_steps = TileSteps.of(self.command, self.shape)
+            self.loop = Loop(self.command)
+            self.column = self.panel_column = 0
             self.address = Address(
-                command.c_address // self.shape.bus_bytes,
-                command.c_row_beats,
-                command.c_col_beats,
-                stationary_b=bool(command.stationary_b),
+                self.command.c_address // self.shape.bus_bytes,
+                self.command.c_row_beats,
+                self.command.c_col_beats,
+                stationary_b=bool(self.command.stationary_b),
             )
 
 
@@ -69,20 +134,98 @@ class Packer:
 
     def __init__(self, config: EngineConfig) -> None:
         self.beats = config.shape.tile_beats
-        self.outputs = Fifo(TILES_ON_WAY)
         self.beat = 0
 
-    @property
-    def keeps(self) -> bool:
-        """The word is the first half of one of BF16."""
-        return self.outputs.out == Output.BF16 and not self.beat & 1
+    def keeps(self, kind: TileKind) -> bool:
+        """The word of such a tile is the first half of one of BF16."""
+        return kind.output == Output.BF16 and not self.beat & 1
 
-    def step(self, moves: bool, output: int | None) -> None:
-        """Move on a cycle: a word passes, a tile is announced."""
+    def step(self, moves: bool) -> bool:
+        """Move on a cycle, in which a word passes or not; return that it is its tile's last."""
         last = moves and self.beat == self.beats - 1
         if moves:
             self.beat = 0 if last else self.beat + 1
-        self.outputs.step(last, output)
+        return last
+
+
+class Quantizer:
+    """`mixdit_hw.engine.quantize.Quantizer`."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        shape = config.shape
+        self.beats = shape.tile_beats
+        rows = shape.lanes // shape.cols
+        self.sizes = {fmt: rows * fmt.row_bytes(LANES) for fmt in shape.block_formats}
+        unit = granule(config.bus_bytes, tuple(self.sizes.values()))
+        self.sizes = {fmt: size // unit for fmt, size in self.sizes.items()}
+        self.word = config.bus_bytes // unit
+        self.beat = self.place = self.row = self.column = self.level = 0
+        self.collected: TileKind | None = None
+        self.stages: list[TileKind | None] = [None] * MxConverter.LATENCY
+        self.banks: list[TileKind] = []
+        self.entry: tuple[int, bool] | None = None
+        self.flush = False
+
+    @property
+    def valid(self) -> bool:
+        """A bus word is at the output."""
+        return self.level >= self.word or self.flush
+
+    def settle(self) -> bool:
+        """Find what moves; return that a word of a tile would be taken."""
+        full = len(self.banks) == BANKS
+        self.advance = self.stages[-1] is None or not full
+        self.moves = self.collected is not None and self.advance
+        return self.collected is None or self.moves
+
+    def step(self, kind: TileKind | None, out: bool) -> bool:
+        """Move on a cycle: a word of such a tile comes, one leaves.
+
+        Returns
+        -------
+        bool
+            The word is its tile's last.
+        """
+        self._pack(out)
+        put = self.stages[-1] if self.advance else None
+        if self.advance:
+            self.stages = [self.collected, *self.stages[:-1]]
+        if put is not None:
+            self.place += 1
+            if self.place == self.beats:
+                self.place = 0
+                self.banks.append(put)
+        if self.collected is None or self.moves:
+            self.collected = kind if kind is not None and kind.completes else None
+        last = kind is not None and self.beat == self.beats - 1
+        if kind is not None:
+            self.beat = 0 if last else self.beat + 1
+        return last
+
+    def _pack(self, out: bool) -> None:
+        """Read blocks back, append them, give words."""
+        taken = self.entry is not None and self.level < self.word and not self.flush
+        level, flush = self.level, self.flush
+        if taken and self.entry is not None:
+            level += self.entry[0]
+            flush = self.entry[1]
+        if out:
+            flush = self.flush and self.level > self.word
+            level = self.level - self.word if self.level >= self.word else 0
+        fetch = bool(self.banks) and (self.entry is None or taken)
+        if self.entry is None or taken:
+            self.entry = None
+        if fetch:
+            kind = self.banks[0]
+            ends = self.row == self.beats - 1
+            done = ends and self.column == len(kind.formats) - 1
+            self.entry = (self.sizes[kind.formats[self.column]], done)
+            self.row = 0 if ends else self.row + 1
+            if ends:
+                self.column = 0 if done else self.column + 1
+            if done:
+                self.banks.pop(0)
+        self.level, self.flush = level, flush
 
 
 class Epilogue:
@@ -140,7 +283,7 @@ class Writer:
         self.lengths, self.addresses = Fifo(BURSTS), Fifo(BURSTS)
         self.writes = Fifo(TILES_ON_WAY)
         self.address = self.left = self.count = self.without_response = 0
-        self.pending = False
+        self.pending = self.from_quantizer = False
 
     @property
     def idle(self) -> bool:
@@ -150,9 +293,14 @@ class Writer:
     @property
     def last(self) -> bool:
         """The present word is its burst's last."""
-        return self.lengths.valid and self.count == self.lengths.out - 1
+        return self.lengths.valid and self.count == self.lengths.out[0] - 1
 
-    def step(self, tile: tuple[int, int] | None, sent: bool, answered: bool) -> bool:
+    @property
+    def source(self) -> bool:
+        """The present burst's words come from the quantizer."""
+        return self.lengths.valid and self.lengths.out[1]
+
+    def step(self, tile: tuple[int, int, bool] | None, sent: bool, answered: bool) -> bool:
         """Move on a cycle, in which a tile is announced, a word is sent, a burst is answered.
 
         Returns
@@ -168,12 +316,12 @@ class Writer:
         last = sent and self.last
         if sent:
             self.count = 0 if last else self.count + 1
-        self.lengths.step(last, begins or None)
+        self.lengths.step(last, (begins, self.from_quantizer) if begins else None)
         self.addresses.step(answered, begins or None)
         self.address += begins
         self.left -= begins
         if request is not None:
-            self.address, self.left = request
+            self.address, self.left, self.from_quantizer = request
         self.writes.step(request is not None, tile)
         self.pending = begins > 0
         self.without_response += (begins > 0) - answered
