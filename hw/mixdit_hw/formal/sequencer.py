@@ -11,6 +11,18 @@ from mixdit_hw.pe.pe import control_layout
 from mixdit_sw.formats import MAX_DIGITS
 
 
+def bound(config: ArrayConfig) -> int:
+    """Cycles within which a tile ends if nobody keeps the sequencer waiting.
+
+    From any values of its counters: the pass counter may have to wrap around, then the passes
+    of all interleaved outputs follow, from the first if the slot is none of them; the last
+    beat waits for the drain.
+    """
+    wrap = 1 << (MAX_DIGITS**2 - 1).bit_length()
+    slots = 1 << (config.interleave - 1).bit_length()
+    return wrap + slots * config.max_digits**2 + config.drain_cycles
+
+
 class SequencerProof(wiring.Component):
     """Control without a beat, distance between tiles, and the end of a tile.
 
@@ -29,19 +41,6 @@ class SequencerProof(wiring.Component):
                 "control": Out(control_layout(config.pe_accumulator)),
             }
         )
-
-    @property
-    def bound(self) -> int:
-        """Cycles within which a tile ends if nobody keeps the sequencer waiting.
-
-        From any values of its counters: the pass counter may have to wrap around, then the passes
-        of all interleaved outputs follow, from the first if the slot is none of them; the last
-        beat waits for the drain.
-        """
-        wrap = 1 << (MAX_DIGITS**2 - 1).bit_length()
-        slots = 1 << (self._config.interleave - 1).bit_length()
-        passes = self._config.max_digits**2
-        return wrap + slots * passes + self._config.drain_cycles
 
     def elaborate(self, platform: object) -> Module:
         """Wire the sequencer; state the properties."""
@@ -90,7 +89,8 @@ class SequencerProof(wiring.Component):
 
     def _check_end(self, m: Module, tile_end: Signal) -> None:
         """Check that a tile ends within `bound` cycles of beats and a ready sink."""
-        waited = Signal(range(self.bound + 1))
+        limit = bound(self._config)
+        waited = Signal(range(limit + 1))
         offered = self.valid & self.drain_ready & self.last
         m.d.sync += waited.eq(Mux(offered & ~tile_end, waited + 1, 0))
-        check(m, "tile_ends", waited < self.bound)
+        check(m, "tile_ends", waited < limit)

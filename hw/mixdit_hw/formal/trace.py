@@ -35,4 +35,6 @@ def read_trace(path: Path, top: str) -> dict[str, list[int]]:
 
 
 def _number(value: int | str) -> int:
-    return value if isinstance(value, int) else int("".join(c if c == "1" else "0" for c in value), 2)
+    return (
+        value if isinstance(value, int) else int("".join(c if c == "1" else "0" for c in value), 2)
+    )
