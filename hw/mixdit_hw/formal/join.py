@@ -90,10 +90,18 @@ class JoinProof(wiring.Component):
         m.d.comb += accepted.eq(self.valid & sequencer.ready)
         assume(m, implies(~accepted, pe.result == 0))
         count = self._count(m, accepted)
+        weight = self._weight(m, count)
         addend = Signal(signed(self._config.block_bits))
-        m.d.comb += addend.eq(pe.result << (DIGIT_BITS * self._weight(m, count)))
+        m.d.comb += addend.eq(pe.result << (DIGIT_BITS * weight))
         with m.If(accepted):
             m.d.sync += self.expected.eq(Mux(count == 0, 0, self.expected) + addend)
+        # On the way, what is still to be shifted is missing: the solver goes from pass to pass.
+        reached = Signal.like(weight, name="reached_weight")
+        shifted = Signal(signed(self._config.block_bits))
+        with m.If(accepted):
+            m.d.sync += reached.eq(weight)
+        m.d.comb += shifted.eq(self.block << (DIGIT_BITS * reached))
+        check(m, "on_the_way", shifted == self.expected)
         check(m, "joined", implies(self.done, self.block == self.expected))
         self._cover(m, accepted)
         return m
