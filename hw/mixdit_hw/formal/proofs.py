@@ -95,13 +95,26 @@ def _aligned() -> list[Proof]:
 
 
 def _join() -> list[Proof]:
-    def build() -> wiring.Component:
-        return JoinProof(PRESETS["wide"])
+    found = []
+    # Two blocks of the most passes, 4 and 9, and a cycle behind each.
+    for preset, depth, heavy in (("small", 10, False), ("wide", 20, True)):
 
-    return [
-        Proof("join", build, depth=20, cut=JoinProof.CUT),
-        Proof("join_cover", build, mode="cover", depth=21, cut=JoinProof.CUT),
-    ]
+        def harness(preset: str = preset) -> wiring.Component:
+            return JoinProof(PRESETS[preset])
+
+        name = f"join_{preset}"
+        found += [
+            Proof(name, harness, depth=depth, cut=JoinProof.CUT, heavy=heavy),
+            Proof(
+                f"{name}_cover",
+                harness,
+                mode="cover",
+                depth=depth + 1,
+                cut=JoinProof.CUT,
+                heavy=True,
+            ),
+        ]
+    return found
 
 
 def _converter() -> list[Proof]:
@@ -140,7 +153,7 @@ def _streams() -> list[Proof]:
             return StreamProof(build(), beats)
 
         found += [
-            Proof(f"stream_{name}", harness, mode="prove", depth=2),
+            Proof(f"stream_{name}", harness, mode="prove", depth=2, heavy=name == "converter"),
             Proof(f"stream_{name}_cover", harness, mode="cover", depth=depth, heavy=heavy),
         ]
     return found
@@ -160,6 +173,6 @@ def _sequencer() -> list[Proof]:
         depth = bound(config) + 1
         found += [
             Proof(f"sequencer_{name}", harness, mode="prove", depth=depth, heavy=heavy),
-            Proof(f"sequencer_{name}_cover", harness, mode="cover", depth=depth, heavy=heavy),
+            Proof(f"sequencer_{name}_cover", harness, mode="cover", depth=depth, heavy=True),
         ]
     return found

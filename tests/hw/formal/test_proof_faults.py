@@ -52,11 +52,13 @@ def test_fp32_forgets_what_is_cut_off(monkeypatch):
     assert rejected(StepProof(*WIDTHS, Case(-25, -25))) == "fault: equal fails"
 
 
+@pytest.mark.heavy
 def test_fp32_far_block_is_taken_for_a_near_one(monkeypatch):
     monkeypatch.setattr(fp32.Fp32Step, "GUARD", 1)
     assert rejected(StepProof(*WIDTHS, Case(26, 2048))) == "fault: equal fails"
 
 
+@pytest.mark.heavy
 def test_fp32_prepares_a_wrong_exponent(monkeypatch):
     monkeypatch.setattr(fp32, "FRACTION_BIAS", fp32.FRACTION_BIAS + 1)
     assert rejected(PrepareProof(*WIDTHS)) == "fault: value fails"
@@ -68,11 +70,13 @@ def test_aligned_does_not_round(monkeypatch):
     assert "significand" in rejected(AlignedProof(Aligned(40), *WIDTHS))
 
 
+@pytest.mark.heavy
 def test_aligned_lifts_small_blocks_only(monkeypatch):
     monkeypatch.setattr(aligned, "GUARDED_BITS", aligned.GUARDED_BITS - 1)
     assert "significand" in rejected(AlignedProof(Aligned(40), *WIDTHS))
 
 
+@pytest.mark.heavy
 def test_aligned_overflows(monkeypatch):
     """A bit less of room: what was proved to be free of overflow is not equal any more."""
     monkeypatch.setattr(aligned, "_all_alike", lambda bits: bits[1:].all() | ~bits[1:].any())
@@ -86,7 +90,7 @@ def test_join_never_shifts(monkeypatch):
         lambda p, q: tuple(Pass(s.a_digit, s.b_digit, False) for s in passes(p, q)),
     )
     harness = JoinProof(TINY)
-    assert rejected(harness, depth=8, cut=JoinProof.CUT) == "fault: joined fails"
+    assert rejected(harness, depth=8, cut=JoinProof.CUT) == "fault: on_the_way fails"
 
 
 def test_converter_truncates(monkeypatch):
@@ -100,6 +104,7 @@ def test_converter_truncates(monkeypatch):
     )
 
 
+@pytest.mark.heavy
 def test_converter_does_not_saturate(monkeypatch):
     def wraps(kept, sticky, bits):
         below = converter.KEPT_BITS - bits
@@ -110,6 +115,7 @@ def test_converter_does_not_saturate(monkeypatch):
     assert "_0" in rejected(ConverterProof(FORMATS, [0]), depth=4)
 
 
+@pytest.mark.heavy
 def test_converter_takes_another_exponent(monkeypatch):
     monkeypatch.setattr(converter, "_largest", lambda values: Mux(values[0] > 7, values[0], 7))
     assert "exponent" in rejected(ConverterProof(FORMATS, []), depth=4)
@@ -143,8 +149,8 @@ class Impatient(wiring.Component):
     "unit",
     [
         lambda: Unpacker(FORMATS),
-        lambda: converter.MxConverter(FORMATS),
-        lambda: Gather(2, width=1),
+        pytest.param(lambda: converter.MxConverter(FORMATS), marks=pytest.mark.heavy),
+        pytest.param(lambda: Gather(2, width=1), marks=pytest.mark.heavy),
         lambda: Transpose(width=1),
     ],
     ids=["unpacker", "converter", "gather", "transpose"],

@@ -80,6 +80,7 @@ def test_unreached_cover():
     prove(Counter(), "counter", mode="cover", depth=10)
 
 
+@pytest.mark.heavy
 def test_other_solver_agrees():
     pytest.importorskip("z3", reason="z3-solver is no dependency")
     prove(Counter(), "counter", mode="prove", depth=2, engine="smtbmc z3")
