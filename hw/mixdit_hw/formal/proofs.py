@@ -9,8 +9,8 @@ from amaranth.lib import wiring
 from mixdit_hw.blocks.converter import MxConverter
 from mixdit_hw.blocks.gather import Gather
 from mixdit_hw.blocks.transpose import Transpose
-from mixdit_hw.blocks.unpacker import Unpacker
 from mixdit_hw.config import PRESETS, ArrayConfig
+from mixdit_hw.engine.fifo import Fifo
 from mixdit_hw.formal import fp32
 from mixdit_hw.formal.aligned import AlignedProof
 from mixdit_hw.formal.converter import ConverterProof
@@ -141,7 +141,7 @@ def _converter() -> list[Proof]:
 def _streams() -> list[Proof]:
     found = []
     for name, build, beats, depth, heavy in (
-        ("unpacker", lambda: Unpacker(FORMATS), 4, 7, False),
+        ("fifo", lambda: Fifo(8, 4), 4, 9, False),
         ("converter", lambda: MxConverter(FORMATS), 4, 9, True),
         ("gather", lambda: Gather(2, width=1), 4, 14, True),
         ("transpose", lambda: Transpose(width=1), LANES + 2, 2 * LANES + 8, True),

@@ -11,8 +11,8 @@ from mixdit_hw.array import sequencer
 from mixdit_hw.blocks import converter
 from mixdit_hw.blocks.gather import Gather
 from mixdit_hw.blocks.transpose import Transpose
-from mixdit_hw.blocks.unpacker import Unpacker
 from mixdit_hw.config import PRESETS
+from mixdit_hw.engine.fifo import Fifo
 from mixdit_hw.formal import sequencer as sequencer_proof
 from mixdit_hw.formal.aligned import AlignedProof
 from mixdit_hw.formal.converter import ConverterProof
@@ -148,12 +148,12 @@ class Impatient(wiring.Component):
 @pytest.mark.parametrize(
     "unit",
     [
-        lambda: Unpacker(FORMATS),
+        lambda: Fifo(8, 4),
         pytest.param(lambda: converter.MxConverter(FORMATS), marks=pytest.mark.heavy),
         pytest.param(lambda: Gather(2, width=1), marks=pytest.mark.heavy),
         lambda: Transpose(width=1),
     ],
-    ids=["unpacker", "converter", "gather", "transpose"],
+    ids=["fifo", "converter", "gather", "transpose"],
 )
 def test_stream_that_does_not_wait(unit):
     assert "stays" in rejected(StreamProof(Impatient(unit()), 2), mode="prove", depth=2)
