@@ -80,8 +80,15 @@ class EngineConfig:
                 f"A bus word of {self.bus_bytes} bytes must hold whole rows of a tile, "
                 f"{row_bytes} bytes each, and their number divide the {grid} cluster rows"
             )
-        if self.shape.tile_beats < 2:
-            raise MixditError("A tile must have at least two bus words")
+        groups = grid * row_bytes // self.bus_bytes
+        if groups & (groups - 1):
+            raise MixditError(
+                f"The {grid} cluster rows must take a power of two of bus words, not {groups}"
+            )
+        if self.shape.tile_beats % 2:
+            raise MixditError(
+                f"A tile must have an even number of bus words, not {self.shape.tile_beats}"
+            )
         if self.words < 2 * array.max_digits:
             raise MixditError(f"buffer_bytes must hold two blocks, not {self.buffer_bytes}")
         if self.outstanding < self.burst or self.extra_words < 2:
