@@ -1,9 +1,12 @@
 """Cycles of the engine, memory to memory: linear layers of DiT-XL/2 at 512 x 512."""
 
 import time
+from dataclasses import replace
+from unittest.mock import patch
 
 from mixdit_hw.engine.config import ENGINES, EngineConfig
-from mixdit_sim.engine.model.engine import predict
+from mixdit_sim.engine.model import compute
+from mixdit_sim.engine.model.engine import EngineModel, predict
 from mixdit_sim.engine.run import memory_timing
 from mixdit_sw.engine.compiler import (
     GemmSize,
@@ -27,6 +30,8 @@ BLOCK = {
 """M, N, K of a block's linear layers, one image."""
 SMALL = "projection"
 """What `small` is given."""
+SHORT = ((256, 256, 256), (256, 256, 128), (256, 256, 64))
+"""Of short tiles, as attention has."""
 HIGH_BLOCKS = 1
 COMPARED = "query, key, value"
 
@@ -91,12 +96,67 @@ def panels(name: str, shape: tuple[int, int, int]) -> None:
         print(f"| {panel} | {loaded:.1f} MB | {found} |", flush=True)
 
 
+def waiting(name: str, shapes: list[tuple[int, int, int]]) -> None:
+    """Print what it costs that the last of some layers waits for the others' results."""
+    engine = ENGINES[name]
+    program = compile_sizes([size(*shape) for shape in shapes], engine.shape)
+    *others, last, end = program.commands
+    waits = replace(program, commands=[*others, replace(last, wait=1), end])
+    free, kept = (predict(engine, p, memory_timing(engine)) for p in (program, waits))
+    cost = kept[Register.CYCLES] - free[Register.CYCLES]
+    print(f"\nThe wait bit costs {cost} cycles between the last two layers on `{name}`")
+
+
+def variants(name: str, shape: tuple[int, int, int]) -> None:
+    """Print the cycles of a layer with other buffers."""
+    engine, gemm = ENGINES[name], size(*shape)
+    timing, passes = memory_timing(engine), useful(gemm, engine)
+
+    def row(label: str, built: EngineConfig) -> None:
+        counters = predict(built, compile_sizes([gemm], built.shape), timing)
+        print(f"| {label} | {cells(counters, passes)} |", flush=True)
+
+    print(f"\n{' x '.join(map(str, shape))} on `{name}`:\n")
+    print("| buffers | cycles | busy | load | store | utilization |\n|---|--:|--:|--:|--:|--:|")
+    row("as they are", engine)
+    row("operand buffers twice as large", replace(engine, buffer_bytes=2 * engine.buffer_bytes))
+    for tiles in (1, 3):
+        with patch.object(compute, "TILES", tiles):
+            row(f"{tiles} output tile{'s' * (tiles > 1)}", engine)
+
+
+def timeline(name: str, shape: tuple[int, int, int], unit: int) -> None:
+    """Print when which part of an engine moves, a character for so many cycles."""
+    engine, gemm = ENGINES[name], size(*shape)
+    program = compile_sizes([gemm], engine.shape)
+    model = EngineModel(engine, program, memory_timing(engine))
+    moved: dict[str, list[bool]] = {part: [] for part in ("load", "array", "drain", "store")}
+    while model.state != "IDLE":
+        before = sum(model.loader.written), model.counters[Register.BUSY], model.writer.count
+        model.step()
+        after = sum(model.loader.written), model.counters[Register.BUSY], model.writer.count
+        moves = [x != y for x, y in zip(before, after, strict=True)]
+        moves.insert(2, model.array.drain > 0)
+        for part, move in zip(moved.values(), moves, strict=True):
+            part.append(move)
+    print(f"\n{' x '.join(map(str, shape))} on `{name}`, {unit} cycles a character:\n")
+    for part, moves in moved.items():
+        shares = [moves[i : i + unit] for i in range(0, len(moves), unit)]
+        print(f"    {part:6}", "".join(".-=#"[-(-3 * sum(x) // len(x))] for x in shares))
+
+
 def main() -> None:
     """Print the tables of docs/engine.md."""
     start = time.perf_counter()
+    timeline("paper", (512, 384, 1152), 64)
     layers("paper", BLOCK)
     panels("paper", BLOCK[COMPARED])
     layers("small", {SMALL: BLOCK[SMALL]})
+    variants("paper", BLOCK["MLP, second"])
+    variants("paper", (1024, 1024, 256))
+    for shape in SHORT:
+        variants("small", shape)
+    waiting("paper", [BLOCK["projection"], BLOCK["MLP, first"]])
     print(f"\n{time.perf_counter() - start:.0f} s")
 
 

@@ -36,7 +36,8 @@ def test_values_of_fields():
 
 def test_registers():
     rows = table("offset")
-    assert {name: int(offset, 16) for offset, name, _ in rows} == {r.name: r.value for r in Register}
+    found = {name: int(offset, 16) for offset, name, _ in rows}
+    assert found == {register.name: register.value for register in Register}
     meaning = {row[1]: row[2] for row in rows}
     for register, flags in (("CONTROL", Control), ("STATUS", Status)):
         bits = re.findall(r"bit (\d) ([A-Z]+)", meaning[register])
