@@ -10,6 +10,7 @@ BENCHMARKS = {
     "simulation": "build time and cycles per second of the simulated array",
     "emission": "time and size of emitted Verilog",
     "gather": "cycles of reordering",
+    "engine": "cycles of the engine, memory to memory, by the cycle model",
     "pe_study": "area and clock of PE variants",
     "accumulators": "quality of accumulator kinds",
 }

@@ -82,8 +82,15 @@ class EngineConfig:
             )
         if LANES % array.cols and array.cols % LANES:
             raise MixditError(f"The engine's columns must divide {LANES} or be a multiple of it")
-        if self.shape.tile_beats < 2:
-            raise MixditError("A tile must have at least two bus words")
+        groups = grid * row_bytes // self.bus_bytes
+        if groups & (groups - 1):
+            raise MixditError(
+                f"The {grid} cluster rows must take a power of two of bus words, not {groups}"
+            )
+        if self.shape.tile_beats % 2:
+            raise MixditError(
+                f"A tile must have an even number of bus words, not {self.shape.tile_beats}"
+            )
         if self.words < 2 * array.max_digits:
             raise MixditError(f"buffer_bytes must hold two blocks, not {self.buffer_bytes}")
         if self.outstanding < self.burst or self.extra_words < 2:

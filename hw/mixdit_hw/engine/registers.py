@@ -29,7 +29,7 @@ class Registers(wiring.Component):
     status, error, error_address
         What the registers of these names read.
     running : 1
-        Counters count; `start` zeroes them.
+        Counters count; else `start` zeroes them.
     events : int for each of COUNTERS
         What is added to it in this cycle.
     saw_nan : 1
@@ -72,10 +72,10 @@ class Registers(wiring.Component):
         }
         for number, register in enumerate(COUNTERS):
             count = Signal(COUNTER_BITS, name=register.name.lower())
-            with m.If(self.start):
-                m.d.sync += count.eq(0)
-            with m.Elif(self.running):
+            with m.If(self.running):
                 m.d.sync += count.eq(count + self.events[number])
+            with m.Elif(self.start):
+                m.d.sync += count.eq(0)
             values |= _wide(register, count)
             if register is Register.NAN_BLOCKS:
                 m.d.comb += self.saw_nan.eq(count.any())
