@@ -29,7 +29,7 @@ class Registers(wiring.Component):
     status, error, error_address
         What the registers of these names read.
     running : 1
-        Counters count; `start` zeroes them.
+        Counters count; `start` zeroes them, if they do not.
     events : int for each of COUNTERS
         What is added to it in this cycle.
     saw_nan : 1
@@ -72,7 +72,7 @@ class Registers(wiring.Component):
         }
         for number, register in enumerate(COUNTERS):
             count = Signal(COUNTER_BITS, name=register.name.lower())
-            with m.If(self.start):
+            with m.If(self.start & ~self.running):
                 m.d.sync += count.eq(0)
             with m.Elif(self.running):
                 m.d.sync += count.eq(count + self.events[number])
