@@ -35,7 +35,8 @@ def testbench_verilog(config: EngineConfig, words: int) -> str:
     of the monitors of all ports `broken` and `open` (axi_monitor.v).
     """
     engine = emit_verilog(Engine(config), "engine")
-    return engine + verilog_part("memory.v") + verilog_part("axi_monitor.v") + _joined(config, words)
+    parts = verilog_part("memory.v") + verilog_part("axi_monitor.v")
+    return engine + parts + _joined(config, words)
 
 
 def verilog_part(name: str) -> str:
