@@ -10,10 +10,11 @@ from command_rules import (
     reported,
     with_field,
 )
-from engine_cases import Case, quantize_mapped, random_timing
+from engine_cases import Case, quantize_mapped, random_case, random_timing
 from hostile_list import Hostile, Spoilt
 
 from mixdit_sim.engine.model.engine import EngineModel
+from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sim.engine.rtl import MEMORY_WORDS, Disturbance, Fault
 from mixdit_sw.engine.commands import FIELDS, STEPS, Error
 from mixdit_sw.engine.compiler import LayerGemm, compile_gemms, result_bytes
@@ -253,9 +254,16 @@ def outside_memory(rng, config):
     return spoilt.fails("outside memory", error, address)
 
 
+def busy_bus(rng, config):
+    """A program with many results for its operands, on a memory at which words mostly wait."""
+    case = random_case(rng, config, largest=(8, 16), gemms=1)
+    case.timing = MemoryTiming(int(rng.integers(0, 20)), 1, int(rng.integers(2, 8)))
+    return Spoilt(rng, config, case)
+
+
 def stopped(rng, config):
     """STOP in any cycle."""
-    spoilt = Spoilt(rng, config)
+    spoilt = busy_bus(rng, config) if rng.random() < 0.7 else Spoilt(rng, config)
     model = EngineModel(config, spoilt.program, spoilt.case.timing)
     cycles = max(model.run().values())
     cycle = int(rng.integers(0, cycles + 8))

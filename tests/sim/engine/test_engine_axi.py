@@ -17,7 +17,6 @@ from mixdit_sw.engine.commands import Error
 from mixdit_sw.engine.registers import Register
 from mixdit_sw.gemm.kinds import parse_kind
 
-pytest.importorskip("cocotbext.axi")
 BENCH = Path(__file__).with_name("axi_bench.py")
 SIMULATOR = "icarus" if shutil.which("iverilog") else "verilator"
 """Of the short runs: Icarus builds at once."""
