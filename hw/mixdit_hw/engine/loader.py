@@ -200,7 +200,8 @@ class Loader(wiring.Component):
                 unpacker.digit.eq(digits - 1 - digit),
             ]
             packets.append(unpacker.packet.as_value())
-            nans.append(unpacker.packet.nan & ((row < config.heights[0]) | is_b))
+            of_a, of_b = (row < height for height in config.heights)
+            nans.append(unpacker.packet.nan & Mux(is_b, of_b, of_a))
         natural = config.array
         for port, is_mine, order in (
             (self.a, ~is_b, row_order(config)),

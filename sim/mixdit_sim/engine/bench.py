@@ -30,11 +30,8 @@ class EngineBench:
             getattr(dut, f"control__{name}").value = 0
         dut.control__bready.value = 1
         dut.control__rready.value = 1
-        dut.rst.value = 1
         Clock(dut.clk, PERIOD_NS, unit="ns").start()
-        for _ in range(3):
-            await FallingEdge(dut.clk)
-        dut.rst.value = 0
+        await self.pulse("rst", 3)
         await FallingEdge(dut.clk)
 
     async def write(self, offset: int, value: int) -> None:
@@ -65,10 +62,15 @@ class EngineBench:
         """Read a register of two words."""
         return await self.read(offset) | await self.read(offset + 4) << 32
 
-    async def pulse(self, name: str) -> None:
-        """Set a knob for one cycle."""
+    async def cycles(self, count: int) -> None:
+        """Let cycles pass."""
+        for _ in range(count):
+            await FallingEdge(self.dut.clk)
+
+    async def pulse(self, name: str, count: int = 1) -> None:
+        """Set an input for a cycle, or several."""
         getattr(self.dut, name).value = 1
-        await FallingEdge(self.dut.clk)
+        await self.cycles(count)
         getattr(self.dut, name).value = 0
 
     async def run(self, case: dict[str, Any]) -> dict[str, Any]:
@@ -82,10 +84,10 @@ class EngineBench:
         await self.write(Register.LIST_ADDRESS + 4, address >> 32)
         await self.write(Register.INTERRUPT_ENABLE, 1)
         # The memory starts with all the credit that it can have.
-        for _ in range(2 * case["knobs"]["price"]):
-            await FallingEdge(dut.clk)
+        await self.cycles(2 * case["knobs"]["price"])
         await self.write(Register.CONTROL, Control.START)
-        if not dut.irq.value:
+        ends = await self.disturb(case["disturbance"])
+        if ends and not dut.irq.value:
             await with_timeout(RisingEdge(dut.irq), PERIOD_NS * case["patience"], "ns")
         await FallingEdge(dut.clk)
         outcome = {
@@ -96,9 +98,27 @@ class EngineBench:
         }
         await self.write(Register.CONTROL, Control.CLEAR)
         assert not dut.irq.value, "the interrupt was not cleared"
+        assert not dut.broken.value, f"AXI rules broken: {dut.broken.value}"
+        assert not dut.open.value, "the bus is not idle after the list's end"
         if "dump_first" in case["knobs"]:
             await self.pulse("dump")
         return outcome
+
+    async def disturb(self, disturbance: dict[str, Any] | None) -> bool:
+        """Do something to a running engine; return whether its list still ends in an interrupt."""
+        if disturbance is None:
+            return True
+        await self.cycles(disturbance["cycle"])
+        match disturbance["action"]:
+            case "stop":
+                await self.write(Register.CONTROL, Control.STOP)
+            case "start":
+                await self.write(Register.LIST_ADDRESS, disturbance["address"])
+                await self.write(Register.CONTROL, Control.START)
+            case "reset":
+                await self.pulse("rst")
+                return False
+        return True
 
 
 @cocotb.test()

@@ -3,8 +3,8 @@
 // A word is read `latency` cycles after its burst's address, or as soon later as the words before
 // it have gone and there is credit; a response to a write comes `latency` cycles after its last
 // word. Each cycle brings `gain` credit, of which at most two words' worth are kept; a word, read
-// or written, costs `price`. Writes go first. Addresses beyond the end get DECERR, reads and writes
-// that touch the faulty word SLVERR.
+// or written, costs `price`. Writes go first. Addresses beyond the end get DECERR; at the faulty
+// word of port `fault_port` the response is `fault`, if that is not 0.
 module mixdit_memory #(
     parameter ADDRESS_BITS = 40,
     parameter PORT_BYTES = 32,
@@ -16,8 +16,9 @@ module mixdit_memory #(
     input [15:0] latency,
     input [15:0] gain,
     input [15:0] price,
-    input fault,
+    input [1:0] fault,
     input [31:0] fault_word,
+    input [7:0] fault_port,
     input load,
     input dump,
     input [31:0] number,
@@ -47,21 +48,22 @@ module mixdit_memory #(
 );
   localparam SHIFT = $clog2(PORT_BYTES);
   localparam DEPTH = 64;
+  localparam WORD_BITS = ADDRESS_BITS - SHIFT;
 
   reg [8*PORT_BYTES-1:0] words[0:WORDS-1];
   reg [31:0] now;
   reg [17:0] credit;
 
-  reg [31:0] ar_word[0:DEPTH-1];
+  reg [WORD_BITS-1:0] ar_word[0:DEPTH-1];
   reg [7:0] ar_len[0:DEPTH-1];
   reg [31:0] ar_time[0:DEPTH-1];
   reg [6:0] ar_in, ar_out;
   reg [7:0] r_count;
 
-  reg [31:0] aw_word[0:DEPTH-1];
+  reg [WORD_BITS-1:0] aw_word[0:DEPTH-1];
   reg [6:0] aw_in, aw_out;
   reg [31:0] w_count;
-  reg w_decode, w_faulty;
+  reg [1:0] w_resp;
 
   reg [31:0] b_time[0:DEPTH-1];
   reg [1:0] b_resp[0:DEPTH-1];
@@ -76,18 +78,20 @@ module mixdit_memory #(
 
   wire put = wvalid && wready;
   wire [17:0] left = put ? funds - price : funds;
-  wire [31:0] put_word = aw_word[aw_out[5:0]] + w_count;
+  wire [WORD_BITS:0] put_word = aw_word[aw_out[5:0]] + w_count;
   wire get = (!rvalid || rready) && ar_in != ar_out && now - ar_time[ar_out[5:0]] < 32'h80000000
              && left >= {2'b0, price};
-  wire [31:0] get_word = ar_word[ar_out[5:0]] + r_count;
-  wire outside = put_word >= WORDS;
-  wire faulty = fault && put_word == fault_word;
+  wire [WORD_BITS:0] get_word = ar_word[ar_out[5:0]] + r_count;
+  wire faulty = fault_port == PORT;
+  wire [1:0] get_resp = get_word >= WORDS ? 3 : faulty && get_word == fault_word ? fault : 0;
+  wire [1:0] put_resp = put_word >= WORDS ? 3 : faulty && put_word == fault_word ? fault : w_resp;
 
   reg [8*64-1:0] name;
   integer i;
   initial begin
     rvalid = 0;
     bvalid = 0;
+    for (i = 0; i < WORDS; i = i + 1) words[i] = 0;
   end
 
   always @(posedge clk) begin
@@ -109,8 +113,7 @@ module mixdit_memory #(
       aw_in <= 0;
       aw_out <= 0;
       w_count <= 0;
-      w_decode <= 0;
-      w_faulty <= 0;
+      w_resp <= 0;
       b_in <= 0;
       b_out <= 0;
       bvalid <= 0;
@@ -126,7 +129,7 @@ module mixdit_memory #(
       if (get) begin
         rvalid <= 1;
         rdata <= get_word < WORDS ? words[get_word] : 0;
-        rresp <= get_word >= WORDS ? 3 : fault && get_word == fault_word ? 2 : 0;
+        rresp <= get_resp;
         rlast <= r_count == ar_len[ar_out[5:0]];
         r_count <= r_count + 1;
         if (r_count == ar_len[ar_out[5:0]]) begin
@@ -139,19 +142,17 @@ module mixdit_memory #(
         aw_in <= aw_in + 1;
       end
       if (put) begin
-        if (!outside)
+        if (put_word < WORDS)
           for (i = 0; i < PORT_BYTES; i = i + 1)
             if (wstrb[i]) words[put_word][8*i+:8] <= wdata[8*i+:8];
         w_count <= w_count + 1;
-        w_decode <= w_decode || outside;
-        w_faulty <= w_faulty || faulty;
+        w_resp <= put_resp;
         if (wlast) begin
           w_count <= 0;
-          w_decode <= 0;
-          w_faulty <= 0;
+          w_resp <= 0;
           aw_out <= aw_out + 1;
           b_time[b_in[5:0]] <= now + latency;
-          b_resp[b_in[5:0]] <= w_decode || outside ? 3 : w_faulty || faulty ? 2 : 0;
+          b_resp[b_in[5:0]] <= put_resp;
           b_in <= b_in + 1;
         end
       end

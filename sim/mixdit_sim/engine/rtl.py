@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,44 @@ MEMORY_WORDS = 1 << 12
 
 
 @dataclass(frozen=True)
+class Fault:
+    """A memory that does not answer well.
+
+    Members
+    -------
+    word : int
+        Bus word at which it fails.
+    response : int
+        What it answers there: 2 is SLVERR, 3 DECERR.
+    port : int
+        Port whose part of the word fails.
+    """
+
+    word: int
+    response: int = 2
+    port: int = 0
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What is done to an engine while it runs.
+
+    Members
+    -------
+    action : str
+        "stop"; "reset", of engine and memory; "start", of the list at `address`.
+    cycle : int
+        Cycles after the start.
+    address : int
+        Bytes.
+    """
+
+    action: str
+    cycle: int
+    address: int = 0
+
+
+@dataclass(frozen=True)
 class Job:
     """A program and the memory that it runs on.
 
@@ -38,8 +76,10 @@ class Job:
         First byte and number of bytes of what is to be read back; whole bus words.
     timing : MemoryTiming
         Of the memory.
-    fault_word : int, optional
-        Bus word at which the memory fails.
+    fault : Fault, optional
+        Of the memory.
+    disturbance : Disturbance, optional
+        In the middle of the run.
     patience : int
         Cycles after which the engine counts as hung.
     """
@@ -48,7 +88,8 @@ class Job:
     list_address: int
     dump: tuple[int, int] | None = None
     timing: MemoryTiming = field(default_factory=MemoryTiming)
-    fault_word: int | None = None
+    fault: Fault | None = None
+    disturbance: Disturbance | None = None
     patience: int = PATIENCE
 
 
@@ -130,16 +171,13 @@ def run_jobs(
         ]
 
 
-def program_job(
-    program: Program, timing: MemoryTiming | None = None, *, fault_word: int | None = None
-) -> Job:
+def program_job(program: Program, timing: MemoryTiming | None = None) -> Job:
     """Return the job of a program; its whole memory is read back."""
     return Job(
         program.image.bytes(),
         program.list_address,
         (0, program.image.size),
         timing or MemoryTiming(),
-        fault_word,
     )
 
 
@@ -150,8 +188,9 @@ def _case(config: EngineConfig, folder: Path, number: int, job: Job) -> dict[str
         "latency": job.timing.latency,
         "gain": job.timing.gain,
         "price": job.timing.price,
-        "fault": int(job.fault_word is not None),
-        "fault_word": job.fault_word or 0,
+        "fault": job.fault.response if job.fault else 0,
+        "fault_word": job.fault.word if job.fault else 0,
+        "fault_port": job.fault.port if job.fault else 0,
     }
     words = job.image.reshape(-1, config.ports, config.port_bytes)
     for port in range(config.ports):
@@ -160,7 +199,12 @@ def _case(config: EngineConfig, folder: Path, number: int, job: Job) -> dict[str
     if job.dump is not None:
         first, count = (value // config.bus_bytes for value in job.dump)
         knobs |= {"dump_first": first, "dump_last": first + count - 1}
-    return {"knobs": knobs, "list_address": job.list_address, "patience": job.patience}
+    return {
+        "knobs": knobs,
+        "list_address": job.list_address,
+        "patience": job.patience,
+        "disturbance": asdict(job.disturbance) if job.disturbance else None,
+    }
 
 
 def _outcome(values: dict[str, Any]) -> Outcome:

@@ -1,4 +1,4 @@
-"""Verilog of an engine with an ideal memory at each port."""
+"""Verilog of an engine with an ideal memory and a monitor at each port."""
 
 from importlib import resources
 
@@ -15,8 +15,9 @@ KNOBS = {
     "latency": 16,
     "gain": 16,
     "price": 16,
-    "fault": 1,
+    "fault": 2,
     "fault_word": 32,
+    "fault_port": 8,
     "load": 1,
     "dump": 1,
     "number": 32,
@@ -30,16 +31,21 @@ MEMORY_CHANNELS = ("addr", "len", "valid", "ready", "data", "resp", "last", "str
 def testbench_verilog(config: EngineConfig, words: int) -> str:
     """Return engine, memories of so many bus words each, and the module that joins them.
 
-    The testbench's ports are clk, rst, KNOBS, the engine's AXI4-Lite port `control__*` and
-    `irq`.
+    The testbench's ports are clk, rst, KNOBS, the engine's AXI4-Lite port `control__*`, `irq`, and
+    of the monitors of all ports `broken` and `open` (axi_monitor.v).
     """
     engine = emit_verilog(Engine(config), "engine")
-    memory = resources.files(__package__).joinpath("memory.v").read_text()
-    return engine + memory + _joined(config, words)
+    parts = verilog_part("memory.v") + verilog_part("axi_monitor.v")
+    return engine + parts + _joined(config, words)
+
+
+def verilog_part(name: str) -> str:
+    """Return a Verilog file of this package."""
+    return resources.files(__package__).joinpath(name).read_text()
 
 
 def _joined(config: EngineConfig, words: int) -> str:
-    ports = ["input clk", "input rst", "output irq"]
+    ports = ["input clk", "input rst", "output irq", "output [9:0] broken", "output open"]
     ports += [f"input [{width - 1}:0] {name}" for name, width in KNOBS.items()]
     pins = [".clk(clk)", ".rst(rst)", ".irq(irq)"]
     for name, member in axi_lite_slave(ADDRESS_BITS).members.items():
@@ -63,9 +69,32 @@ def _joined(config: EngineConfig, words: int) -> str:
             f".WORDS({words}), .PORT({n}))"
         )
         body.append(f"  mixdit_memory {parameters} memory_{n} (\n    {_list(memory_pins)}\n  );")
+        body += monitor(config, n, f"axi_{n}__")
+    body += joined_monitors(config.ports)
     head = f"module {TOP} (\n  {_list(ports, '  ')}\n);\n"
     instance = f"  engine engine (\n    {_list(pins)}\n  );\n"
     return head + "\n".join(body) + "\n" + instance + "endmodule\n"
+
+
+def monitor(config: EngineConfig, number: int, prefix: str) -> list[str]:
+    """Return the lines of the monitor of a port whose wires have such a prefix."""
+    names = axi_master(config.address_bits, config.port_bytes).members
+    pins = [".clk(clk)", ".rst(rst)", f".broken(broken_{number})", f".open(open_{number})"]
+    pins += [f".{name}({prefix}{name})" for name in names]
+    parameters = f"#(.ADDRESS_BITS({config.address_bits}), .PORT_BYTES({config.port_bytes}))"
+    return [
+        f"  wire [9:0] broken_{number};",
+        f"  wire open_{number};",
+        f"  mixdit_axi_monitor {parameters} monitor_{number} (\n    {_list(pins)}\n  );",
+    ]
+
+
+def joined_monitors(count: int) -> list[str]:
+    """Return the lines that join what the monitors of all ports say."""
+    return [
+        f"  assign {name} = {' | '.join(f'{name}_{n}' for n in range(count))};"
+        for name in ("broken", "open")
+    ]
 
 
 def _list(items: list[str], indent: str = "    ") -> str:
