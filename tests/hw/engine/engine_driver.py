@@ -36,7 +36,9 @@ async def send(ctx, stream, items, *, chance=1.0, seed=0):
             await ctx.tick()
         ctx.set(word(stream.payload), item)
         ctx.set(stream.valid, 1)
-        await ctx.tick().until(stream.ready)
+        taken = False
+        while not taken:
+            *_, taken = await ctx.tick().sample(stream.ready)
         ctx.set(stream.valid, 0)
 
 
