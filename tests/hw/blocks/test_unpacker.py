@@ -2,37 +2,73 @@
 
 import numpy as np
 import pytest
-from stream_driver import run_stream
+from hw_driver import comb
 from test_converter import FORMATS, blocks, expected, numbers_of
 
+from mixdit_hw.blocks import unpacker
 from mixdit_hw.blocks.unpacker import Unpacker
-from mixdit_hw.packet import PACKET
 from mixdit_sim.array.beats import packet_bits
-from mixdit_sw.formats import MX6
+from mixdit_sw.formats import MX4, MX6, MX9
 from mixdit_sw.operand import quantize_operand
 
 
-def packets(x, number):
-    """The output beat of a block: its digit packets, zero lanes where a format has no digit."""
-    fmt = FORMATS[number]
+def packets(x, fmt):
+    """The digit packets of a block, the least significant first."""
     (bits,) = packet_bits(quantize_operand(x[None], fmt))
-    words = [int("".join(map(str, digit[0][::-1])), 2) for digit in bits]
-    if fmt.digits == 1:
-        words.append(words[0] & ~0xFFFF_FFFF_FFFF_FFFF)
-    return words[0] | words[1] << PACKET.size | fmt.digits << 2 * PACKET.size
+    return [int("".join(map(str, digit[0][::-1])), 2) for digit in bits]
 
 
-@pytest.mark.parametrize("pauses", [{}, {"valid": 0.6, "ready": 0.5}], ids=["full", "pauses"])
-def test_packets(pauses):
+def cases(x, numbers, formats, junk=None):
+    """Inputs for every digit of every block, and the packet that each must give."""
+    widest = max(8 * fmt.row_bytes(16) for fmt in formats)
+    inputs, golden = [], []
+    for row, n, beat in zip(x, numbers, expected(x, numbers, formats), strict=True):
+        size = 8 * formats[n].row_bytes(16)
+        if junk is not None:  # what lies behind a shorter block
+            beat |= int.from_bytes(junk.bytes(widest // 8), "little") >> size << size
+        for digit, packet in enumerate(packets(row, formats[n])):
+            inputs.append({"block": beat, "digit": digit})
+            golden.append(packet)
+    return inputs, golden
+
+
+def mismatches(x, numbers, formats=FORMATS, junk=None):
+    inputs, golden = cases(x, numbers, formats, junk)
+    found = comb(Unpacker(formats), inputs, ["packet"])
+    return sum(a != b for (a,), b in zip(found, golden, strict=True))
+
+
+def test_packets():
     x = blocks(5)
     numbers = numbers_of(x)
-    found, cycles = run_stream(Unpacker(FORMATS), expected(x, numbers), **pauses)
-    assert found == [packets(row, int(n)) for row, n in zip(x, numbers, strict=True)]
-    assert pauses or cycles == len(x)
+    assert set(numbers) == {0, 1, 2}
+    assert mismatches(x, numbers) == 0
 
 
-def test_one_digit():
+def test_bits_behind_a_short_block_do_not_matter():
     x = blocks(6)
-    found, _ = run_stream(Unpacker((MX6,)), expected(x, np.zeros(len(x), int), (MX6,)))
-    first = [packets(row, 1) & ((1 << PACKET.size) - 1) for row in x]
-    assert found == [word | 1 << PACKET.size for word in first]
+    assert mismatches(x, np.full(len(x), 2), junk=np.random.default_rng(0)) == 0
+
+
+@pytest.mark.parametrize("fmt", [MX9, MX6, MX4], ids=str)
+def test_one_format(fmt):
+    x = blocks(7)[::3]
+    assert mismatches(x, np.zeros(len(x), int), (fmt,)) == 0
+
+
+FAULTS = {
+    "nan_keeps_its_exponent": ("NAN_EXPONENT", 254),
+    "tau_is_taken_a_bit_higher": ("EXPONENT_BITS", 9),
+    "first_format_for_all": ("choose", lambda number, values, width: values[0]),
+    "sign_and_magnitude_swapped": (
+        "element",
+        lambda *args, exact=unpacker.element: (exact(*args)[1][0], exact(*args)[1]),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_is_seen(fault, monkeypatch):
+    monkeypatch.setattr(unpacker, *FAULTS[fault])
+    x = blocks(5)
+    assert mismatches(x, numbers_of(x)) > 0
