@@ -140,9 +140,9 @@ def timeline(name: str, shape: tuple[int, int, int], unit: int) -> None:
         for part, move in zip(moved.values(), moves, strict=True):
             part.append(move)
     print(f"\n{' x '.join(map(str, shape))} on `{name}`, {unit} cycles a character:\n")
-    for part, moves in moved.items():
+    for name, moves in moved.items():
         shares = [moves[i : i + unit] for i in range(0, len(moves), unit)]
-        print(f"    {part:6}", "".join(".-=#"[-(-3 * sum(x) // len(x))] for x in shares))
+        print(f"    {name:6}", "".join(".-=#"[-(-3 * sum(x) // len(x))] for x in shares))
 
 
 def main() -> None:
