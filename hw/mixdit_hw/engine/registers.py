@@ -89,6 +89,9 @@ class Registers(wiring.Component):
 
     def _parameters(self) -> dict[int, Value]:
         config = self._config
+        formats = sum(
+            fmt.magnitude_bits << 4 * i for i, fmt in enumerate(config.array.block_formats)
+        )
         steps = sum(1 << i for i, name in enumerate(STEPS) if name in config.steps)
         return {
             Register.IDENTITY: Const(IDENTITY, 32),
@@ -96,7 +99,7 @@ class Registers(wiring.Component):
             Register.TILE: Const(config.heights[0] | config.heights[1] << 16, 32),
             Register.BUS: Const(config.bus_bytes | config.address_bits << 16, 32),
             Register.WORDS: Const(config.words | config.words << 16, 32),
-            Register.FEATURES: Const(steps, 32),
+            Register.FEATURES: Const(steps | formats << 8, 32),
         }
 
     def _read(self, m: Module, values: dict[int, Value]) -> None:

@@ -23,8 +23,8 @@ def differences(word, takes, steps=800, seed=0):
             number = rng.randrange(len(takes))
             takes_now = takes[number] <= len(held) and rng.random() < 0.7
             left = len(held) - takes[number] * takes_now
-            puts = left < max(takes) and rng.random() < 0.7
             clears = rng.random() < 0.05
+            puts = (clears or left < max(takes)) and rng.random() < 0.7
             data = rng.randbytes(word)
             ctx.set(dut.take, takes_now)
             ctx.set(dut.size, number)
@@ -32,7 +32,8 @@ def differences(word, takes, steps=800, seed=0):
             ctx.set(dut.data, int.from_bytes(data, "little"))
             ctx.set(dut.clear, clears)
             await ctx.tick()
-            held[:] = [] if clears else [*held[len(held) - left :], *(data if puts else b"")]
+            rest = [] if clears else held[len(held) - left :]
+            held[:] = [*rest, *(data if puts else b"")]
 
     simulate(dut, drive)
     return sum(wrong)

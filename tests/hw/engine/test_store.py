@@ -51,7 +51,13 @@ def passed(config, *, tiles=14, seed=0, chances=(1.0, 1.0)):
     dut, found = Packer(config), []
     simulate(
         dut,
-        partial(send, stream=dut.output, items=kinds, chance=chances[0], seed=1),
+        partial(
+            send,
+            stream=dut.narrow,
+            items=[k == Output.BF16 for k in kinds],
+            chance=chances[0],
+            seed=1,
+        ),
         partial(send, stream=dut.i, items=inputs, chance=chances[0], seed=2),
         partial(take, stream=dut.o, count=len(golden), found=found, chance=chances[1], seed=3),
     )
@@ -85,7 +91,7 @@ def test_fault_is_seen(fault, monkeypatch):
 
 def commands_and_tiles(config, count, seed=0):
     """Random commands, and the tiles that they must give."""
-    rng, layout, tile = random.Random(seed), command_layout(config), tile_layout(config)
+    rng, layout = random.Random(seed), command_layout(config)
     mask = (1 << config.beat_bits) - 1
     commands, tiles = [], []
     for _ in range(count):
@@ -108,11 +114,8 @@ def commands_and_tiles(config, count, seed=0):
             row, col = (streamed, held) if b else (held, streamed)
             address = values["c_address"] + row * values["c_row_beats"]
             address = address + col * values["c_col_beats"] & mask
-            tiles.append(
-                address
-                | steps << tile["steps"].offset
-                | values["output"] << tile["output"].offset
-            )
+            beats = config.shape.tile_beats // (2 if values["output"] == Output.BF16 else 1)
+            tiles.append((address, beats, 0, 1, steps, values["output"]))
     return commands, tiles
 
 
@@ -125,4 +128,15 @@ def test_walker(chances):
         partial(send, stream=dut.command, items=commands, chance=chances[0]),
         partial(take, stream=dut.tile, count=len(tiles), found=found, chance=chances[1]),
     )
-    assert found == tiles
+    views = [tile_layout(TINY).from_bits(bits) for bits in found]
+    assert [
+        (
+            view.write.address,
+            view.write.beats,
+            view.write.source,
+            view.stored,
+            view.steps.as_bits(),
+            view.output,
+        )
+        for view in views
+    ] == tiles

@@ -256,7 +256,7 @@ def outside_memory(rng, config):
 
 def busy_bus(rng, config):
     """A program with many results for its operands, on a memory at which words mostly wait."""
-    case = random_case(rng, config, largest=(8, 16), gemms=1)
+    case = random_case(rng, config, largest=(8, 16), gemms=1, operands=False)
     case.timing = MemoryTiming(int(rng.integers(0, 20)), 1, int(rng.integers(2, 8)))
     return Spoilt(rng, config, case)
 
