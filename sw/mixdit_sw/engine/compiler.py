@@ -393,14 +393,16 @@ def _command(gemm: GemmSize, shape: EngineShape, image: Image, plan: Schedule | 
     beats, output = shape.tile_beats // (2 if gemm.bf16 else 1), Output.FP32
     if gemm.bf16:
         output = Output.BF16
+    has_residual, bus = "residual" in gemm.steps, shape.bus_bytes
+    a_beats, b_beats = gemm.beats(shape, False), gemm.beats(shape, True)
+    a_address = 0 if gemm.a_source is not None else image.reserve(rows * a_beats * bus)
+    b_address = image.reserve(cols * b_beats * bus)
     result = image.reserve(result_bytes(gemm, shape))
     tags = 0
     if gemm.as_operand is not None:
         output, tags = Output.OPERAND, result
         _place_headers(gemm, shape, image, result)
     row_beats = result_bytes(gemm, shape) // (rows * shape.bus_bytes)
-    a_beats, b_beats = gemm.beats(shape, False), gemm.beats(shape, True)
-    has_residual, bus = "residual" in gemm.steps, shape.bus_bytes
     columns = len({"col_scale", "bias"} & set(gemm.steps))
     return Command(
         opcode=Opcode.GEMM,
@@ -419,8 +421,8 @@ def _command(gemm: GemmSize, shape: EngineShape, image: Image, plan: Schedule | 
         c_col_beats=0 if gemm.as_operand is not None else beats,
         residual_row_beats=shape.tile_beats * cols * has_residual,
         residual_col_beats=shape.tile_beats * has_residual,
-        a_address=0 if gemm.a_source is not None else image.reserve(rows * a_beats * bus),
-        b_address=image.reserve(cols * b_beats * bus),
+        a_address=a_address,
+        b_address=b_address,
         c_address=result if gemm.as_operand is None else result + bus,
         tags_address=tags,
         residual_address=image.reserve(rows * cols * shape.tile_beats * bus * has_residual),

@@ -105,14 +105,15 @@ def test_rows_from_the_top(name, ready):
     assert found == golden
 
 
-def test_no_room_for_a_third_tile():
+def test_no_room_for_a_fourth_tile():
     dut = OutputBuffer(TINY)
 
     async def drive(ctx):
         assert ctx.get(dut.drain_ready) and not ctx.get(dut.complete)
         ctx.set(dut.tile_end, 1)
-        await ctx.tick()
-        assert ctx.get(dut.drain_ready)
+        for _ in range(2):
+            await ctx.tick()
+            assert ctx.get(dut.drain_ready)
         await ctx.tick()
         ctx.set(dut.tile_end, 0)
         assert not ctx.get(dut.drain_ready)
