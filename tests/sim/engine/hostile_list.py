@@ -7,7 +7,7 @@ import numpy as np
 from command_rules import with_field
 from engine_cases import check_result, random_case
 
-from mixdit_sim.engine.rtl import Job, JobResult, program_job
+from mixdit_sim.engine.rtl import MEMORY_WORDS, Job, JobResult, program_job
 from mixdit_sw.engine.commands import COMMAND_WORDS, Error, command_bytes
 from mixdit_sw.engine.compiler import result_bytes
 from mixdit_sw.engine.registers import Register, Status
@@ -111,3 +111,10 @@ class Spoilt:
             size = result_bytes(gemm, self.config.shape)
             same[command.c_address : command.c_address + size] = True
         assert same.all(), (name, np.flatnonzero(~same)[:8])
+
+
+def outside(rng, config):
+    """A byte address behind the end of memory, of any magnitude."""
+    first, words = MEMORY_WORDS, 1 << config.beat_bits
+    power = int(rng.integers(first.bit_length(), words.bit_length()))
+    return min(first << (power - first.bit_length()), words - 1) * config.bus_bytes
