@@ -100,7 +100,11 @@ def generous(rng, config):
 def faulty_word(rng, config):
     """A memory with an error response at any word that is read or written."""
     spoilt = Spoilt(rng, config)
-    word = int(rng.integers(spoilt.program.image.size // spoilt.bus))
+    first, count = 0, spoilt.program.image.size
+    if rng.random() < 0.4:
+        index, command, gemm = spoilt.any_gemm()
+        first, count = command.c_address, result_bytes(gemm, config.shape)
+    word = int(rng.integers(first, first + count)) // spoilt.bus
     fault = Fault(word, int(rng.integers(1, 4)), int(rng.integers(config.ports)))
     if fault.response == 1:
         return spoilt.runs("no error", fault=fault)
@@ -139,13 +143,25 @@ def busy_bus(rng, config):
     return Spoilt(rng, config, case)
 
 
+def writing_cycles(spoilt):
+    """How many cycles a program takes, and those in which memory takes no word of results."""
+    model = EngineModel(spoilt.config, spoilt.program, spoilt.case.timing)
+    cycles, writing = 0, []
+    while model.state != "IDLE":
+        model.step()
+        cycles += 1
+        if model.memory.bursts and model.memory.funds < model.memory.price:
+            writing.append(cycles)
+    return cycles, writing or [cycles]
+
+
 def stopped(rng, config):
-    """STOP in any cycle, often in the last ones, which write."""
+    """STOP in any cycle, often while results wait on the bus."""
     spoilt = busy_bus(rng, config) if rng.random() < 0.7 else Spoilt(rng, config)
-    model = EngineModel(config, spoilt.program, spoilt.case.timing)
-    cycles = max(model.run().values())
-    first = max(cycles - 80, 0) if rng.random() < 0.5 else 0
-    cycle = int(rng.integers(first, cycles + 8))
+    cycles, writing = writing_cycles(spoilt)
+    cycle = int(rng.integers(0, cycles + 8))
+    if rng.random() < 0.6:
+        cycle = max(int(rng.choice(writing)) - 2, 0)
     stop = Disturbance("stop", cycle)
     # The write takes effect two cycles after it is begun.
     if cycle + 2 > cycles:
