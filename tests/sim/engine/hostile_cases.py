@@ -1,141 +1,19 @@
 """Lists and memories that are wrong in one way, and how they must end."""
 
 import numpy as np
-from command_rules import (
-    ADDRESSES,
-    SIZES,
-    UNUSED,
-    address_errors,
-    command_errors,
-    reported,
-    with_field,
-)
+from command_rules import ADDRESSES
 from engine_cases import Case, quantize_mapped, random_case, random_timing
-from hostile_list import Hostile, Spoilt
+from hostile_list import Hostile, Spoilt, outside
+from malformed_lists import bad_list_address, malformed_command, missing_end
 
 from mixdit_sim.engine.model.engine import EngineModel
 from mixdit_sim.engine.model.parts import MemoryTiming
-from mixdit_sim.engine.rtl import MEMORY_WORDS, Disturbance, Fault
-from mixdit_sw.engine.commands import FIELDS, STEPS, Error
+from mixdit_sim.engine.rtl import Disturbance, Fault
+from mixdit_sw.engine.commands import Error
 from mixdit_sw.engine.compiler import LayerGemm, compile_gemms, result_bytes
 from mixdit_sw.engine.registers import COUNTERS, Status
 from mixdit_sw.engine.shape import TAG_BITS
 from mixdit_sw.formats import MX4, MX6, MX9
-
-
-def malformed_command(rng, config):
-    """A command with one to three faults, or of random bits."""
-    spoilt = Spoilt(rng, config)
-    index = int(rng.integers(len(spoilt.program.commands)))
-    good = spoilt.command(index)
-    errors = set()
-    while not errors:
-        bits = good
-        for _ in range(rng.integers(1, 4)):
-            bits = FAULTS[rng.integers(len(FAULTS))](rng, config, bits)
-        errors = command_errors(bits, config)
-    spoilt.put(index, bits)
-    return spoilt.fails("malformed command", reported(errors), spoilt.address(index))
-
-
-def _number(rng, bits):
-    """An integer of so many random bits."""
-    return int.from_bytes(rng.bytes(-(-bits // 8)), "little") & ((1 << bits) - 1)
-
-
-def _pick(rng, names):
-    return names[rng.integers(len(names))]
-
-
-def _opcode(rng, config, bits):
-    return with_field(bits, "opcode", _number(rng, 8))
-
-
-def _reserved(rng, config, bits):
-    return bits | 1 << int(_pick(rng, UNUSED))
-
-
-def _output(rng, config, bits):
-    return with_field(bits, "output", int(rng.integers(2, 4)))
-
-
-def _steps(rng, config, bits):
-    return with_field(bits, "steps", _number(rng, len(STEPS)))
-
-
-def _zero(rng, config, bits):
-    return with_field(bits, _pick(rng, SIZES), 0)
-
-
-def _too_much(rng, config, bits):
-    name = _pick(rng, ("panel", "a_words", "b_words"))
-    value = config.words + 1 if rng.random() < 0.5 else _number(rng, 16)
-    return with_field(bits, name, value)
-
-
-def _misaligned(rng, config, bits):
-    name = f"{_pick(rng, ADDRESSES)}_address"
-    return with_field(bits, name, _number(rng, config.address_bits))
-
-
-def _far(rng, config, bits):
-    name = f"{_pick(rng, ADDRESSES)}_address"
-    value = (1 << int(rng.integers(config.address_bits, 64))) + config.bus_bytes
-    return with_field(bits, name, value)
-
-
-def _any_field(rng, config, bits):
-    name = _pick(rng, [name for name in FIELDS if name != "opcode"])
-    return with_field(bits, name, _number(rng, FIELDS[name].width))
-
-
-def _any_bits(rng, config, bits):
-    return _number(rng, 32 * 32)
-
-
-FAULTS = (
-    _opcode,
-    _reserved,
-    _output,
-    _steps,
-    _zero,
-    _too_much,
-    _misaligned,
-    _far,
-    _any_field,
-    _any_bits,
-)
-
-
-def bad_list_address(rng, config):
-    """A list that cannot be where it is said to be, or is outside memory."""
-    spoilt = Spoilt(rng, config)
-    kind = rng.integers(3)
-    if kind == 0:
-        address = spoilt.list_address + int(rng.integers(1, config.bus_bytes))
-    elif kind == 1:
-        address = spoilt.list_address | 1 << int(rng.integers(config.address_bits, 64))
-    else:
-        address = outside(rng, config)
-    spoilt.list_address = address
-    errors = address_errors(address, config) or {Error.READ}
-    inside = address % (1 << config.address_bits) // config.bus_bytes * config.bus_bytes
-    return spoilt.fails("bad list address", reported(errors), inside)
-
-
-def outside(rng, config):
-    """A byte address behind the end of memory, of any magnitude."""
-    first, words = MEMORY_WORDS, 1 << config.beat_bits
-    power = int(rng.integers(first.bit_length(), words.bit_length()))
-    return min(first << (power - first.bit_length()), words - 1) * config.bus_bytes
-
-
-def missing_end(rng, config):
-    """A list that goes on into zeros, or whose END is something else."""
-    spoilt = Spoilt(rng, config)
-    index = len(spoilt.program.gemms)
-    spoilt.put(index, 0 if rng.random() < 0.5 else int(rng.integers(3, 256)))
-    return spoilt.fails("missing END", Error.OPCODE, spoilt.address(index))
 
 
 def sides(command, gemm):
@@ -222,7 +100,11 @@ def generous(rng, config):
 def faulty_word(rng, config):
     """A memory with an error response at any word that is read or written."""
     spoilt = Spoilt(rng, config)
-    word = int(rng.integers(spoilt.program.image.size // spoilt.bus))
+    first, count = 0, spoilt.program.image.size
+    if rng.random() < 0.4:
+        index, command, gemm = spoilt.any_gemm()
+        first, count = command.c_address, result_bytes(gemm, config.shape)
+    word = int(rng.integers(first, first + count)) // spoilt.bus
     fault = Fault(word, int(rng.integers(1, 4)), int(rng.integers(config.ports)))
     if fault.response == 1:
         return spoilt.runs("no error", fault=fault)
@@ -241,7 +123,7 @@ def outside_memory(rng, config):
     """A command that reads or writes outside memory, unless its epilogue does without it."""
     spoilt = Spoilt(rng, config)
     index, _, gemm = spoilt.any_gemm()
-    name, address = _pick(rng, ADDRESSES), outside(rng, config)
+    name, address = ADDRESSES[rng.integers(len(ADDRESSES))], outside(rng, config)
     spoilt.change(index, **{f"{name}_address": address})
     needs = {
         "residual": {"residual"},
@@ -261,12 +143,25 @@ def busy_bus(rng, config):
     return Spoilt(rng, config, case)
 
 
+def writing_cycles(spoilt):
+    """How many cycles a program takes, and those in which memory takes no word of results."""
+    model = EngineModel(spoilt.config, spoilt.program, spoilt.case.timing)
+    cycles, writing = 0, []
+    while model.state != "IDLE":
+        model.step()
+        cycles += 1
+        if model.memory.bursts and model.memory.funds < model.memory.price:
+            writing.append(cycles)
+    return cycles, writing or [cycles]
+
+
 def stopped(rng, config):
-    """STOP in any cycle."""
+    """STOP in any cycle, often while results wait on the bus."""
     spoilt = busy_bus(rng, config) if rng.random() < 0.7 else Spoilt(rng, config)
-    model = EngineModel(config, spoilt.program, spoilt.case.timing)
-    cycles = max(model.run().values())
+    cycles, writing = writing_cycles(spoilt)
     cycle = int(rng.integers(0, cycles + 8))
+    if rng.random() < 0.6:
+        cycle = max(int(rng.choice(writing)) - 2, 0)
     stop = Disturbance("stop", cycle)
     # The write takes effect two cycles after it is begun.
     if cycle + 2 > cycles:
@@ -283,7 +178,7 @@ def started_twice(rng, config):
     spoilt = Spoilt(rng, config)
     cycles = max(EngineModel(config, spoilt.program, spoilt.case.timing).run().values())
     # LIST_ADDRESS is written before CONTROL, and takes two cycles.
-    cycle, address = int(rng.integers(cycles - 4)), _number(rng, 32)
+    cycle, address = int(rng.integers(cycles - 4)), int(rng.integers(1 << 32))
     return spoilt.runs("START while busy", disturbance=Disturbance("start", cycle, address))
 
 

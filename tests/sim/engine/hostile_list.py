@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from command_rules import with_field
-from engine_cases import check_result, random_case
+from engine_cases import check_result, expected, random_case
 
-from mixdit_sim.engine.rtl import Job, JobResult, program_job
+from mixdit_sim.engine.rtl import MEMORY_WORDS, Job, JobResult, program_job
 from mixdit_sw.engine.commands import COMMAND_WORDS, Error, command_bytes
 from mixdit_sw.engine.compiler import result_bytes
 from mixdit_sw.engine.registers import Register, Status
+from mixdit_sw.gemm.kinds import parse_kind
 
 PATIENCE = 200_000
+UNWRITTEN = 0xA5
+"""Bytes of results before the run."""
 SMALL = {"largest": (5, 70), "gemms": 2, "operands": False}
 
 
@@ -39,6 +42,9 @@ class Spoilt:
         # What follows the list is no command.
         self.memory = np.concatenate([self.program.image.bytes(), np.zeros(self.step, np.uint8)])
         self.list_address = self.program.list_address
+        for gemm, command in zip(self.program.gemms, self.program.commands, strict=False):
+            size = result_bytes(gemm, config.shape)
+            self.memory[command.c_address : command.c_address + size] = UNWRITTEN
 
     def address(self, index):
         """Of a command."""
@@ -88,6 +94,7 @@ class Spoilt:
             assert result.status & ~Status.NAN == Status.ERROR, (name, result.status)
             assert found.saw_nan == (found.counters[Register.NAN_BLOCKS] > 0), (name, found)
             self.check_untouched(name, before, result.memory)
+            self.check_results(name, result.memory)
 
         return Hostile(name, job, judge)
 
@@ -111,3 +118,19 @@ class Spoilt:
             size = result_bytes(gemm, self.config.shape)
             same[command.c_address : command.c_address + size] = True
         assert same.all(), (name, np.flatnonzero(~same)[:8])
+
+    def check_results(self, name, memory):
+        """A result is right or was not written."""
+        kind = parse_kind(self.config.array.accumulator)
+        for index, gemm in enumerate(self.case.gemms):
+            found = self.program.result(memory, index).view(np.uint32)
+            right = expected(gemm, kind).view(np.uint32)
+            unwritten = UNWRITTEN * (0x0101_0000 if gemm.bf16 else 0x0101_0101)
+            assert ((found == right) | (found == unwritten)).all(), (name, index)
+
+
+def outside(rng, config):
+    """A byte address behind the end of memory, of any magnitude."""
+    first, words = MEMORY_WORDS, 1 << config.beat_bits
+    power = int(rng.integers(first.bit_length(), words.bit_length()))
+    return min(first << (power - first.bit_length()), words - 1) * config.bus_bytes

@@ -6,14 +6,20 @@ from engine_cases import check_result, random_case
 from engine_configs import LOCKSTEP, TINY, needs_icarus
 from hostile_cases import KINDS
 from hostile_list import SMALL
+from malformed_lists import single_faults
 
 from mixdit_sim.engine.rtl import MEMORY_WORDS, program_job, run_jobs
 
 
-def survive(config, count, seed, simulator, kinds=KINDS):
-    """Run so many hostile lists, a correct program after each; judge all of them."""
+def hostile_lists(config, count, seed, kinds=KINDS):
+    """So many hostile lists, each kind in its turn."""
     rng = np.random.default_rng(seed)
-    hostiles = [kinds[i % len(kinds)](rng, config) for i in range(count)]
+    return [kinds[i % len(kinds)](rng, config) for i in range(count)]
+
+
+def survive(config, hostiles, simulator):
+    """Run hostile lists, a correct program after each; judge all of them."""
+    rng = np.random.default_rng(len(hostiles))
     cases = [random_case(rng, config, **SMALL) for _ in hostiles]
     jobs = []
     for hostile, case in zip(hostiles, cases, strict=True):
@@ -26,20 +32,24 @@ def survive(config, count, seed, simulator, kinds=KINDS):
 
 
 def test_hostile_lists():
-    survive(TINY, 160, seed=1, simulator="verilator")
+    survive(TINY, hostile_lists(TINY, 160, seed=1), "verilator")
+
+
+def test_every_rule_of_commands():
+    survive(TINY, list(single_faults(np.random.default_rng(5), TINY)), "verilator")
 
 
 @needs_icarus
-@pytest.mark.parametrize("kind", [KINDS[0], KINDS[-1]])
-def test_hostile_lists_on_icarus(kind):
-    survive(TINY, 3, seed=2, simulator="icarus", kinds=[kind])
+def test_hostile_lists_on_icarus():
+    survive(TINY, hostile_lists(TINY, 6, seed=2, kinds=KINDS[::3]), "icarus")
 
 
 @pytest.mark.heavy
 def test_many_hostile_lists():
-    survive(TINY, 1120, seed=3, simulator="verilator")
+    survive(TINY, hostile_lists(TINY, 1120, seed=3), "verilator")
 
 
 @pytest.mark.heavy
 def test_hostile_lists_with_ports_in_lockstep():
-    survive(LOCKSTEP, 160, seed=4, simulator="verilator")
+    faults = list(single_faults(np.random.default_rng(6), LOCKSTEP))
+    survive(LOCKSTEP, faults + hostile_lists(LOCKSTEP, 160, seed=4), "verilator")

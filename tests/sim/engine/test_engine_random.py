@@ -17,7 +17,10 @@ def random_cases(config, count, seed, **limits):
 
 
 def test_random_programs():
-    check(TINY, random_cases(TINY, 60, seed=1), simulator="verilator")
+    cases = random_cases(TINY, 54, seed=1)
+    # Tiles of several sections, and bursts that meet the ends of pages.
+    cases += random_cases(TINY, 6, seed=5, largest=(4, 640), gemms=2)
+    check(TINY, cases, simulator="verilator")
 
 
 @needs_icarus
