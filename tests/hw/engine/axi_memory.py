@@ -83,11 +83,21 @@ class Port:
                 shown = self.responses[0]
             ctx.set(axi.bvalid, shown is not None)
             ctx.set(axi.bresp, shown or 0)
-            *_, aw_valid, address, length, size, kind, w_valid, word, strobes, last, b = (
-                await ctx.tick().sample(
-                    *(axi.awvalid, axi.awaddr, axi.awlen, axi.awsize, axi.awburst),
-                    *(axi.wvalid, axi.wdata, axi.wstrb, axi.wlast, axi.bready),
-                )
+            (
+                *_,
+                aw_valid,
+                address,
+                length,
+                size,
+                kind,
+                w_valid,
+                word,
+                strobes,
+                last,
+                b,
+            ) = await ctx.tick().sample(
+                *(axi.awvalid, axi.awaddr, axi.awlen, axi.awsize, axi.awburst),
+                *(axi.wvalid, axi.wdata, axi.wstrb, axi.wlast, axi.bready),
             )
             self.now += 1
             if shown is not None and b:

@@ -74,7 +74,9 @@ def bus_words(config, x, is_b, *, spare=0, **changes):
         **changes,
     }
     for number, tile in enumerate(pack_operand(x, config.shape, is_b=is_b)):
-        data = [int.from_bytes(row.tobytes(), "little") for row in tile.reshape(-1, config.bus_bytes)]
+        data = [
+            int.from_bytes(row.tobytes(), "little") for row in tile.reshape(-1, config.bus_bytes)
+        ]
         data += [random.Random(number).getrandbits(8 * config.bus_bytes) for _ in range(spare)]
         for i, value in enumerate(data):
             word = {"data": value, "address": 1000 * number + i, "target": target}

@@ -35,9 +35,7 @@ class Bus:
             data |= self.rng.random() < self.chance
             ctx.set(bus.awvalid, address)
             ctx.set(bus.wvalid, data)
-            aw, w, *found = await self.tick(
-                bus.awready, bus.wready, dut.start, dut.stop, dut.clear
-            )
+            aw, w, *found = await self.tick(bus.awready, bus.wready, dut.start, dut.stop, dut.clear)
             taken = address and data and aw
             assert aw == w and (taken or not any(found))
             acts = tuple(found) if taken else None

@@ -109,9 +109,7 @@ def commands_and_tiles(config, count, seed=0):
             address = values["c_address"] + row * values["c_row_beats"]
             address = address + col * values["c_col_beats"] & mask
             tiles.append(
-                address
-                | steps << tile["steps"].offset
-                | values["output"] << tile["output"].offset
+                address | steps << tile["steps"].offset | values["output"] << tile["output"].offset
             )
     return commands, tiles
 
