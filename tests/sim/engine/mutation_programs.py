@@ -169,6 +169,14 @@ def _good(rng, config):
     yield planned(slow, [Schedule(False, 4)], MemoryTiming(150, 1, 7))
     for b in (False, True):
         yield planned([hard_epilogue(rng, 24)], [Schedule(b, 3)], MemoryTiming(2, 2, 1))
+    # Sums of many sizes; tiles that nearly fill a buffer; more tiles than a byte counts.
+    sums = [gemm(rng, 16, 96, 16, (MX9,), (MX9, MX6))]
+    yield planned(sums, [Schedule(False, 2)], MemoryTiming(2, 2, 1))
+    deep = [gemm(rng, 2, 16 * k, 2, (a,), (b,)) for k, a, b in ((63, MX6, MX4), (31, MX9, MX6))]
+    yield planned(deep, [Schedule(False, 1), Schedule(True, 1)], MemoryTiming(1, 2, 1))
+    many = [gemm(rng, *size, (MX4,), (MX4,), bf16=True) for size in ((520, 9, 2), (2, 9, 520))]
+    for plans in ([(True, 1), (True, 83)], [(False, 5), (False, 1)]):
+        yield planned(many, [Schedule(*plan) for plan in plans], MemoryTiming(1, 2, 1))
     for _ in range(8):
         yield random_case(rng, config, (9, 90), 2)
 
