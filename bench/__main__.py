@@ -11,6 +11,7 @@ BENCHMARKS = {
     "emission": "time and size of emitted Verilog",
     "gather": "cycles of reordering",
     "pe_study": "area and clock of PE variants",
+    "estimate": "cycles of denoising steps of public models",
     "accumulators": "quality of accumulator kinds",
 }
 
