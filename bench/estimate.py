@@ -68,8 +68,6 @@ def main() -> None:
     for x in results:
         if x.model == DETAILS:
             details(x)
-    if not names:
-        details(estimate(get_workload(DETAILS), "small"))
 
 
 if __name__ == "__main__":
