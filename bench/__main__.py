@@ -12,6 +12,7 @@ BENCHMARKS = {
     "gather": "cycles of reordering",
     "engine": "cycles of the engine, memory to memory, by the cycle model",
     "pe_study": "area and clock of PE variants",
+    "estimate": "cycles of denoising steps of public models",
     "accumulators": "quality of accumulator kinds",
 }
 

@@ -11,9 +11,11 @@ from mixdit_cli import show
 from mixdit_hw import area as hw_area
 from mixdit_hw import generate as hw_generate
 from mixdit_hw.config import PRESETS, ArrayConfig, get_preset
-from mixdit_hw.engine.config import EngineConfig, engine_for, engine_from_dict
+from mixdit_hw.engine.config import ENGINES, EngineConfig, engine_for, engine_from_dict
+from mixdit_sim import estimate as sim_estimate
 from mixdit_sim import gemm as sim_gemm
 from mixdit_sim.simulator import SimulationError as SimulationError
+from mixdit_sim.workloads import get_workload, with_policy
 from mixdit_sw import quantize_file
 from mixdit_sw.errors import MixditError
 from mixdit_sw.files import check_writable, load_matrix, save_npy, write_atomically
@@ -141,6 +143,28 @@ def area(
     show.area(report)
 
 
+def estimate(
+    model: Annotated[str, typer.Option(help="Model and resolution, such as dit-xl-2-512.")],
+    preset: Annotated[str, typer.Option(help=f"Engine: {', '.join(ENGINES)}.")] = "paper",
+    clock_ghz: Annotated[float, typer.Option(help="Clock of the engine.")] = 1.0,
+    high_share: Annotated[
+        float | None,
+        typer.Option(help="Share of MX9 channels in linear layers, instead of MixDiT's."),
+    ] = None,
+    high_heads: Annotated[
+        int | None, typer.Option(help="MX9 heads of self-attention, instead of MixDiT's.")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Estimate a denoising step by the engine's cycle model."""
+    workload = with_policy(get_workload(model), high_share, high_heads)
+    _check_outputs(json_file)
+    with show.working("Estimating") as progress:
+        report = sim_estimate.estimate(workload, preset, clock_ghz, progress)
+    _save(json_file, report.to_dict())
+    show.estimate(report)
+
+
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for Verilog, report and picture.")] = Path(
         "build/demo"
@@ -164,7 +188,7 @@ def demo(
         raise typer.Exit(1)
 
 
-ALL = (generate, quantize, gemm, area, demo)
+ALL = (generate, quantize, gemm, area, estimate, demo)
 
 
 def _machine(preset: str, config: Path | None) -> ArrayConfig | EngineConfig:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from mixdit_hw.area import AreaReport
 from mixdit_sim.demo.report import DemoReport
+from mixdit_sim.estimate import Estimate
 from mixdit_sim.gemm import GemmReport
 
 # Piped output is not cut to the 80 columns that rich assumes; brackets in names are no markup.
@@ -94,6 +95,40 @@ def demo(report: DemoReport, out: Path) -> None:
     _out.print(f"Verilog, report and picture are in {out}", highlight=False)
     if not report.passed:
         _err.print("error: RTL and golden model, or cycles and their prediction, differ")
+
+
+def estimate(report: Estimate) -> None:
+    """Show cycles by GEMM and by kind, and the time of a step."""
+    table = Table(title=f"A denoising step of {report.model} on {report.preset}")
+    table.add_column("GEMM")
+    names = ("cycles", "array", "score traffic", "utilization", "of array")
+    causes = tuple(report.total.stalls)
+    for name in (*names, *(f"wait: {cause}" for cause in causes)):
+        table.add_column(name, justify="right")
+    for section in (report.matmuls, report.kinds, [report.total]):
+        for row in section:
+            table.add_row(
+                row.name,
+                *(f"{value:,}" for value in (row.cycles, row.array_cycles, row.score_traffic)),
+                f"{row.utilization:.1%}",
+                f"{row.array_utilization:.1%}",
+                *(f"{row.stalls[cause]:,}" for cause in causes),
+            )
+        table.add_section()
+    _out.print(table)
+    total = report.total
+    times = report.ms(total.cycles), report.ms(total.array_cycles)
+    _out.print(
+        f"{times[0]:.3f} ms per step at {report.clock_ghz:g} GHz; "
+        f"{times[1]:.3f} ms without score traffic",
+        highlight=False,
+    )
+    if report.as_simulated_ms is not None:
+        _out.print(
+            f"MixDiT as simulated: {report.as_simulated_ms} ms, {report.speedup:.2f} times "
+            "the time without score traffic",
+            highlight=False,
+        )
 
 
 def _area_table(report: AreaReport) -> Table:

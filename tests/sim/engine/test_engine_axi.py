@@ -25,7 +25,8 @@ SIMULATOR = "icarus" if shutil.which("iverilog") else "verilator"
 def run_by_driver(config, count, seed, simulator, folder):
     """Run random programs, every fourth of them stopped on the way; check what they leave."""
     rng = np.random.default_rng(seed)
-    cases = [random_case(rng, config, largest=(6, 70), gemms=2, operands=False) for _ in range(count)]
+    limits = {"largest": (6, 70), "gemms": 2, "operands": False}
+    cases = [random_case(rng, config, **limits) for _ in range(count)]
     runs = []
     for number, case in enumerate(cases):
         (folder / f"image_{number}.bin").write_bytes(case.program.image.bytes().tobytes())
