@@ -11,6 +11,7 @@ BENCHMARKS = {
     "emission": "time and size of emitted Verilog",
     "gather": "cycles of reordering",
     "pe_study": "area and clock of PE variants",
+    "baselines": "area, clock and energy of baseline units, each at its best, beside ours",
     "accumulators": "quality of accumulator kinds",
 }
 

@@ -70,7 +70,7 @@ class DecomposedPe(wiring.Component):
     """
 
     def __init__(self, pipeline: LoopPipeline = ONE_CYCLE) -> None:
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         super().__init__(
             {
                 "a": In(OPERAND),
@@ -84,12 +84,12 @@ class DecomposedPe(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name of the Verilog module."""
-        return f"decomposed_pe{self._pipeline.suffix}"
+        return f"decomposed_pe{self.pipeline.suffix}"
 
     def elaborate(self, platform: object) -> Module:
         """Register, multiply, normalize, add."""
         m = Module()
-        before = self._pipeline.cuts
+        before = self.pipeline.cuts
         a, b, mode, clear = (
             delay(m, getattr(self, name), 1, f"{name}_reg") for name in ("a", "b", "mode", "clear")
         )
@@ -103,7 +103,7 @@ class DecomposedPe(wiring.Component):
         )
         term = _to_float(m, total, exponent, nan)
         m.submodules.loop = loop = Shared(
-            Fp32Loop(SUM_BITS - 1, _EXP_BITS, self._pipeline.interleave)
+            Fp32Loop(SUM_BITS - 1, _EXP_BITS, self.pipeline.interleave)
         )
         m.d.comb += [
             loop.term.eq(delay(m, term, before > 1, "term_reg")),

@@ -111,24 +111,24 @@ class FloatMac(wiring.Component):
     """
 
     def __init__(self, fmt: FloatFormat, pipeline: LoopPipeline = ONE_CYCLE) -> None:
-        self._fmt, self._pipeline = fmt, pipeline
+        self.fmt, self.pipeline = fmt, pipeline
         super().__init__({"a": In(fmt.bits), "b": In(fmt.bits), "clear": In(1), "acc": Out(STATE)})
 
     @property
     def module_name(self) -> str:
         """Name of the Verilog module."""
-        return f"{self._fmt.name}_mac{self._pipeline.suffix}"
+        return f"{self.fmt.name}_mac{self.pipeline.suffix}"
 
     def elaborate(self, platform: object) -> Module:
         """Register, multiply, add."""
         m = Module()
-        fmt = self._fmt
-        before = self._pipeline.cuts
+        fmt = self.fmt
+        before = self.pipeline.cuts
         a, b, clear = (
             delay(m, getattr(self, name), 1, f"{name}_reg") for name in ("a", "b", "clear")
         )
         m.submodules.loop = loop = Shared(
-            Fp32Loop(2 * fmt.sig_bits, fmt.product_exp_bits, self._pipeline.interleave)
+            Fp32Loop(2 * fmt.sig_bits, fmt.product_exp_bits, self.pipeline.interleave)
         )
         split = before == 2
         product = self._significand(m, a, b, split=split)
@@ -150,7 +150,7 @@ class FloatMac(wiring.Component):
 
     def _significand(self, m: Module, a: Value, b: Value, *, split: bool) -> Value:
         """Multiply the significands; with `split`, in two parts that are registered."""
-        man, bits = self._fmt.man_bits, self._fmt.sig_bits
+        man, bits = self.fmt.man_bits, self.fmt.sig_bits
         x, y = (Cat(v[:man], Const(1, 1)) for v in (a, b))
         if not split:
             m.submodules.multiplier = unit = Shared(SignificandMultiplier(bits, bits))
@@ -167,7 +167,7 @@ class FloatMac(wiring.Component):
 
     def _exponent(self, m: Module, a: Value, b: Value) -> list[Signal]:
         """Return the product's exponent if its significand is below 2, sign, and flags."""
-        fmt = self._fmt
+        fmt = self.fmt
         man = fmt.man_bits
         exps = [v[man:-1] for v in (a, b)]
         exp = Signal(signed(fmt.product_exp_bits), name="exp")

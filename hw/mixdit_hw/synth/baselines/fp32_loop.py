@@ -152,10 +152,7 @@ class Fp32Loop(wiring.Component):
         return parts | {"total": total}
 
     def _finish(self, m: Module, parts: dict[str, Value]) -> None:
-        """Round what has its leading 1 in the top three places, normalize the rest; special cases.
-
-        Exponents are made for either case before it is known which one it is.
-        """
+        """Round a sum whose leading 1 is in the top 3 places, normalize others; special cases."""
         total, exp = parts["total"], parts["exp"]
         rounded = Signal(SIG_BITS + 1)
         high = Signal()
@@ -164,12 +161,11 @@ class Fp32Loop(wiring.Component):
         m.d.comb += rest.eq(total[: WIDTH - 2])
         normal, zeros = normalize(m, rest)
         wide = signed(len(exp) + 1)
-        exp_high, exp_low, new_exp = Signal(wide), Signal(wide), Signal(wide)
+        new_exp, move = Signal(wide), Signal(signed(7))
         top = Mux(total[-1], 1, Mux(total[-2], 0, -1))
         m.d.comb += [
-            exp_high.eq(exp + top + rounded[-1]),
-            exp_low.eq(exp - 2 - zeros),
-            new_exp.eq(Mux(high, exp_high, exp_low)),
+            move.eq(Mux(high, top, -2 - zeros)),
+            new_exp.eq(exp + move + (rounded[-1] & high)),
         ]
         fraction = Mux(high, rounded[: SIG_BITS - 1], normal[-SIG_BITS:-1])
         zero = Signal()

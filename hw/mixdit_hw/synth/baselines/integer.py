@@ -75,8 +75,10 @@ class IntMac(wiring.Component):
         Its stages.
     """
 
+    lanes = 1
+
     def __init__(self, width: int, pipeline: IntPipeline = ONE_CYCLE) -> None:
-        self._width, self._pipeline = width, pipeline
+        self.width, self.pipeline = width, pipeline
         super().__init__(
             {
                 "a": In(signed(width)),
@@ -89,7 +91,7 @@ class IntMac(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name of the Verilog module."""
-        return f"int{self._width}_mac{self._pipeline.suffix}"
+        return f"int{self.width}_mac{self.pipeline.suffix}"
 
     def elaborate(self, platform: object) -> Module:
         """Describe the unit."""
@@ -98,10 +100,10 @@ class IntMac(wiring.Component):
         a = Signal.like(self.a, name="a_reg", reset_less=True)
         b = Signal.like(self.b, name="b_reg", reset_less=True)
         m.d.sync += [a.eq(self.a), b.eq(self.b), clear.eq(self.clear)]
-        cuts = self._pipeline.cuts
+        cuts = self.pipeline.cuts
         product = _multiply(m, a, b, split=cuts == 2)
         product = delay(m, product, cuts > 0, "product")
-        accumulate(m, self.acc, product, delay(m, clear, cuts, "clear"), skew=self._pipeline.skew)
+        accumulate(m, self.acc, product, delay(m, clear, cuts, "clear"), skew=self.pipeline.skew)
         return m
 
 
@@ -139,7 +141,7 @@ class IntDot(wiring.Component):
     """
 
     def __init__(self, width: int, lanes: int = 16, pipeline: IntPipeline = ONE_CYCLE) -> None:
-        self._width, self._lanes, self._pipeline = width, lanes, pipeline
+        self.width, self.lanes, self.pipeline = width, lanes, pipeline
         vector = data.ArrayLayout(signed(width), lanes)
         super().__init__(
             {
@@ -153,7 +155,7 @@ class IntDot(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name of the Verilog module."""
-        return f"int{self._width}_dot{self._lanes}{self._pipeline.suffix}"
+        return f"int{self.width}_dot{self.lanes}{self.pipeline.suffix}"
 
     def elaborate(self, platform: object) -> Module:
         """Describe the unit."""
@@ -162,10 +164,10 @@ class IntDot(wiring.Component):
         a = Signal.like(self.a, name="a_reg", reset_less=True)
         b = Signal.like(self.b, name="b_reg", reset_less=True)
         m.d.sync += [a.eq(self.a), b.eq(self.b), clear.eq(self.clear)]
-        cuts = self._pipeline.cuts
+        cuts = self.pipeline.cuts
         terms: list[Value] = []
-        for lane in range(self._lanes):
-            m.submodules[f"multiplier_{lane}"] = unit = Shared(IntMultiplier(self._width))
+        for lane in range(self.lanes):
+            m.submodules[f"multiplier_{lane}"] = unit = Shared(IntMultiplier(self.width))
             m.d.comb += [unit.a.eq(a[lane]), unit.b.eq(b[lane])]
             terms.append(delay(m, unit.product, cuts > 1, f"product_{lane}"))
         level = 0
@@ -178,7 +180,7 @@ class IntDot(wiring.Component):
                 sums.append(total)
             terms, level = sums, level + 1
         total = delay(m, terms[0], cuts > 0, "total")
-        accumulate(m, self.acc, total, delay(m, clear, cuts, "clear"), skew=self._pipeline.skew)
+        accumulate(m, self.acc, total, delay(m, clear, cuts, "clear"), skew=self.pipeline.skew)
         return m
 
 

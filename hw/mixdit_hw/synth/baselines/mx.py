@@ -53,10 +53,10 @@ class MxUnit(wiring.Component):
     """
 
     def __init__(self, fmt: str, pipeline: Pipeline) -> None:
-        self._fmt, self._pipeline = get_format(fmt), pipeline
+        self.fmt, self.pipeline = get_format(fmt), pipeline
         self._config = AccumulatorConfig(
             kind=DEFAULT_KIND,
-            block_bits=dot_bits(self._fmt, self._fmt),
+            block_bits=dot_bits(self.fmt, self.fmt),
             exponent_bits=EXPONENT_BITS + 1,
             prepare_register=pipeline.stages > 2,
         )
@@ -76,7 +76,7 @@ class MxUnit(wiring.Component):
 
     @property
     def _mag_bits(self) -> int:
-        return self._fmt.magnitude_bits
+        return self.fmt.magnitude_bits
 
     @property
     def accumulator(self) -> AccumulatorConfig:
@@ -86,12 +86,12 @@ class MxUnit(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a sum's last pair to the drain register."""
-        return 1 + self._pipeline.latency
+        return 1 + self.pipeline.latency
 
     @property
     def module_name(self) -> str:
         """Name of the Verilog module."""
-        return f"{self._fmt.name}_unit{self._pipeline.suffix}"
+        return f"{self.fmt.name}_unit{self.pipeline.suffix}"
 
     def elaborate(self, platform: object) -> Module:
         """Register, multiply and add up, accumulate."""
@@ -99,14 +99,14 @@ class MxUnit(wiring.Component):
         a, b = delay(m, self.a, 1, "a_reg"), delay(m, self.b, 1, "b_reg")
         control = Signal(3)
         m.d.sync += control.eq(Cat(self.valid, self.first, self.last))
-        cut = int(self._pipeline.stages > 3)
+        cut = int(self.pipeline.stages > 3)
         block = self._dot(m, a, b, cut)
         exponent, nan = Signal(signed(EXPONENT_BITS + 1)), Signal()
         m.d.comb += [
             exponent.eq(a.exponent + b.exponent - self._config.exponent_offset),
             nan.eq(a.nan | b.nan),
         ]
-        after = int(self._pipeline.stages > 1)
+        after = int(self.pipeline.stages > 1)
         m.submodules.accumulator = accumulator = Accumulator(self._config)
         m.d.comb += [
             accumulator.block.eq(delay(m, block, after, "block_reg")),
