@@ -10,16 +10,31 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from mixdit_hw.config import get_preset
 from mixdit_hw.synth.baselines.search import Measured, measure_forms
-from mixdit_hw.synth.baselines.variants import candidates
+from mixdit_hw.synth.baselines.variants import ARRAY, PRESET, candidates
+from mixdit_hw.synth.baselines.workload import K_BLOCKS, SEED, stimulus
+from mixdit_hw.synth.power import EnergyReport, measure_energy
+from mixdit_hw.synth.power import to_json as energy_to_json
 from mixdit_hw.synth.scripts import RECIPES
 from mixdit_hw.tools import build_root
+from mixdit_sim.array.beats import Gemm, beat_words
+from mixdit_sw.formats import get_format
+from mixdit_sw.operand import quantize_pair, select_high_channels
 
 INT8, FP16 = "INT8 MAC", "FP16 MAC"
+SLACK = 1.02
+"""Period of the simulation over the shortest one: each output has its slowest input's delay."""
+WARM_UP, CYCLES = 16, 256
+ARRAY_CYCLES = 80
+"""Enough for the end of a tile of MX6, and its drain."""
 
 
 def log(line: str) -> None:
@@ -54,10 +69,64 @@ def form(unit: Measured) -> str:
     return ", ".join([f"`{unit.module}`", *options])
 
 
+def energies(unit: Measured, target: str) -> dict[str, EnergyReport]:
+    """Measure the energy of a unit in each mode, at its highest clock."""
+    period = 1000 / unit.fmax_mhz * SLACK
+    reports = {}
+    for mode in unit.macs:
+        log(f"Energy of {unit.name} {mode}")
+        work = array_stimulus(mode) if unit.name == ARRAY else unit_stimulus(unit, mode)
+        reports[mode] = measure_energy(unit.netlist, unit.module, target, work, period, WARM_UP)
+    return reports
+
+
+def unit_stimulus(unit: Measured, mode: str) -> list[dict[str, int]]:
+    """Return the inputs of a unit, cycle by cycle."""
+    component = unit.build()
+    component._MustUse__used = True  # only its kind and its parameters matter here
+    return stimulus(component, mode, WARM_UP + CYCLES)
+
+
+def array_stimulus(mode: str) -> list[dict[str, int]]:
+    """Return the operand beats of a GEMM of N(0, 1) matrices, K = 1152, on our array."""
+    rng = np.random.default_rng(SEED)
+    config = get_preset(PRESET)
+    shapes = (config.rows, 16 * K_BLOCKS), (8 * config.cols, 16 * K_BLOCKS)
+    a, b = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    none = select_high_channels(a, 0)
+    gemm_operands = quantize_pair(a, b, get_format(mode[:3]), get_format(mode[4:]), none, none)
+    gemm = Gemm.of(config, *gemm_operands)
+    beats = (word for tile in beat_words(gemm, *gemm_operands) for word in tile)
+    words = islice(beats, WARM_UP + ARRAY_CYCLES)
+    return [{"i__valid": 1, "i__payload": word, "drain_ready": 1} for word in words]
+
+
+def energy_table(best: dict[str, Measured], found: dict[str, dict[str, EnergyReport]]) -> str:
+    """Format the energy of a multiply-add, its parts, and its ratios to INT8 and FP16."""
+    lines = [
+        "| unit | pJ per MAC | / INT8 | / FP16 "
+        "| nets | cells | registers | clock pins | transitions per net |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    bases = [found[name][""].total for name in (INT8, FP16)]
+    for name, reports in found.items():
+        for mode, report in reports.items():
+            macs = best[name].macs[mode]
+            total = report.total / macs
+            parts = report.switching, report.internal, report.registers, report.clock
+            shares = " | ".join(f"{100 * part / report.total:.0f} %" for part in parts)
+            lines.append(
+                f"| {f'{name}, {mode}' if mode else name} | {total:.1f} "
+                f"| **{total / bases[0]:.2f}** | **{total / bases[1]:.2f}** "
+                f"| {shares} | {report.toggles_per_net:.2f} |"
+            )
+    return "\n".join(lines)
+
+
 def to_json(unit: Measured) -> dict[str, Any]:
     """Return a form's figures with its logs' places, relative to the build folder."""
-    values = asdict(unit)
     root = build_root()
+    values = {f.name: getattr(unit, f.name) for f in fields(unit) if f.name != "build"}
     for name in ("netlist", "timing_log"):
         values[name] = _relative(values[name], root)
     values["folders"] = [_relative(folder, root) for folder in unit.folders]
@@ -76,6 +145,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="sized", choices=RECIPES)
     parser.add_argument("--delay", type=int, metavar="PS", help="delay target for ABC")
     parser.add_argument("--target", default="osu018", help="osu018, osu035 or a Liberty file")
+    parser.add_argument("--no-energy", action="store_true", help="area and clock only")
     parser.add_argument("--json", type=Path, help="file for the figures of every form")
     args = parser.parse_args()
     forms = {}
@@ -85,7 +155,11 @@ def main() -> None:
     best = {name: found[0] for name, found in forms.items()}
     delay = "none" if args.delay is None else f"{args.delay} ps"
     print(f"Recipe {args.recipe}, delay target {delay}, {args.target}\n")
-    print(table(best))
+    print(table(best), flush=True)
+    energy = {}
+    if not args.no_energy:
+        energy = {name: energies(unit, args.target) for name, unit in best.items()}
+        print(f"\n{energy_table(best, energy)}")
     path = args.json or build_root() / f"baselines-{args.recipe}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     figures = {
@@ -93,6 +167,13 @@ def main() -> None:
         "delay_ps": args.delay,
         "target": args.target,
         "best": {name: to_json(unit) for name, unit in best.items()},
+        "energy": {
+            name: {
+                mode: energy_to_json(report) | {"folder": _relative(report.folder, build_root())}
+                for mode, report in reports.items()
+            }
+            for name, reports in energy.items()
+        },
         "forms": {name: [to_json(unit) for unit in found] for name, found in forms.items()},
     }
     path.write_text(json.dumps(figures, indent=2) + "\n")

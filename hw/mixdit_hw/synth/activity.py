@@ -68,7 +68,8 @@ def simulate(
     warm_up
         Cycles of the stimulus that are not counted.
     folder
-        For what is simulated, waveform and logs.
+        For what is simulated, waveform and logs, and `results.hex`: all outputs, the first one in
+        the low bits, at every rising edge before which the stimulus was applied.
 
     Returns
     -------
@@ -178,17 +179,24 @@ def _bench(
     for name in fields:
         connections.append(f".{name}(word[{at + netlist.inputs[name] - 1}:{at}])")
         at += netlist.inputs[name]
+    results = []
+    wires = []
+    for name, bits in netlist.outputs.items():
+        connections.append(f".{name}({name}_o)")
+        wires.append(f"  wire [{bits - 1}:0] {name}_o;\n")
+        results.insert(0, f"{name}_o")
     return f"""\
 `timescale 1ps/1ps
 module bench;
   reg clk = 0, rst = 1;
   reg [{width - 1}:0] words [0:{cycles - 1}];
   reg [{width - 1}:0] word = 0;
-  integer i;
-  {top} unit ({", ".join(connections)});
+  integer i, results;
+{"".join(wires)}  {top} unit ({", ".join(connections)});
   always #{half} clk = ~clk;
   initial begin
     $readmemh("stimulus.hex", words);
+    results = $fopen("results.hex");
     repeat ({RESET_CYCLES}) @(posedge clk);
     rst <= 0;
     for (i = 0; i < {cycles}; i = i + 1) begin
@@ -198,6 +206,7 @@ module bench;
         $dumpvars(1, unit);
       end
       @(posedge clk);
+      $fdisplay(results, "%h", {{{", ".join(results)}}});
     end
     $finish(0);
   end

@@ -25,7 +25,7 @@ OUTPUT_LOAD_PF = 0.02
 """Load on every output, as the recipes that size gates have it."""
 CLOCK_SLEW_NS = 0.06
 """Transition time of the ideal clock and of the inputs."""
-VERSION = 1
+VERSION = 2
 """Part of the cache's key: changes with the method."""
 
 _SCRIPT = f"""\
@@ -83,7 +83,7 @@ class EnergyReport:
     period_ns: float
     cycles: int
     toggles_per_net: float
-    folder: str
+    folder: Path
 
     @property
     def total(self) -> float:
@@ -153,7 +153,7 @@ def measure_energy(
 
     folder = cached_folder("power", key, fill)
     values = json.loads((folder / "energy.json").read_text())
-    return EnergyReport(**values, folder=str(folder))
+    return EnergyReport(**values, folder=folder)
 
 
 def sum_energies(
@@ -268,4 +268,4 @@ def _mean_toggles(toggles: dict[str, Toggles], cycles: int) -> float:
 
 def to_json(report: EnergyReport) -> dict[str, object]:
     """Values of a report, as written to JSON."""
-    return {**asdict(report), "total": report.total}
+    return {**asdict(report), "folder": str(report.folder), "total": report.total}

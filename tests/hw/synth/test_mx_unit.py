@@ -100,9 +100,9 @@ def block_word(x, row, k, layout):
     )
 
 
-def check_unit(fmt, stages):
+def check_unit(fmt, stages, **form):
     a, b = operands(fmt, fmt)
-    unit = MxUnit(fmt, Pipeline(stages))
+    unit = MxUnit(fmt, Pipeline(stages), **form)
     layout = mx.block_layout(get_format(fmt).magnitude_bits)
     inputs, ends = [], []
     for row in range(ROWS):
@@ -126,6 +126,10 @@ def test_unit(fmt, stages):
     check_unit(fmt, stages)
 
 
+def test_unit_with_rows():
+    check_unit("mx9", 2, rows=True)
+
+
 def test_a_lost_carry_is_seen(monkeypatch):
     pair = mx.MxTree._pair
 
@@ -134,7 +138,7 @@ def test_a_lost_carry_is_seen(monkeypatch):
 
     monkeypatch.setattr(mx.MxTree, "_pair", broken)
     with pytest.raises(AssertionError):
-        check_unit("mx6", 2)
+        check_unit("mx9", 2)
 
 
 @pytest.mark.parametrize(("a_format", "b_format"), [("mx6", "mx6"), ("mx9", "mx6"), ("mx9", "mx9")])
@@ -181,5 +185,6 @@ def packet_word(packets, row, digit):
 
 
 def test_names_encode_the_parameters():
-    units = [MxUnit(f, Pipeline(s)) for f in ("mx4", "mx6", "mx9") for s in range(1, 5)]
+    kinds = [(f, s, r) for f in ("mx6", "mx9") for s in range(1, 5) for r in (False, True)]
+    units = [MxUnit(f, Pipeline(s), rows=r) for f, s, r in kinds]
     assert len(names_of(units)) == len(units)

@@ -4,11 +4,12 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from mixdit_sw.formats import LANES, dot_bits, get_format
+from mixdit_sw.formats import DIGIT_BITS, LANES, dot_bits, get_format
 from mixdit_sw.gemm.kinds import DEFAULT_KIND
 
 from ...packet import EXPONENT_BITS, PAIRS
 from ...pe.accumulator import Accumulator, AccumulatorConfig
+from ...pe.dot import Dot
 from ...sharing import Shared
 from .floating import SignificandMultiplier
 from .pipeline import Pipeline, delay
@@ -31,7 +32,8 @@ class MxUnit(wiring.Component):
     """Dot product of two blocks of one format a cycle, summed as our PE sums.
 
     As the PE, but without digits, passes and their join: the multipliers are as wide as the
-    format's magnitudes. It has operand registers, an accumulator and its drain register.
+    format's magnitudes; where that is a digit's width, the PE's dot product unit is used. It has
+    operand registers, an accumulator and its drain register.
 
     Members
     -------
@@ -50,10 +52,12 @@ class MxUnit(wiring.Component):
         Its stages: dot product and accumulation in one cycle, or with registers behind the dot
         product, then behind the part of the accumulation that does not depend on the sum, then
         between multipliers and adders.
+    rows
+        How the multipliers are described, see `SignificandMultiplier`.
     """
 
-    def __init__(self, fmt: str, pipeline: Pipeline) -> None:
-        self.fmt, self.pipeline = get_format(fmt), pipeline
+    def __init__(self, fmt: str, pipeline: Pipeline, *, rows: bool = False) -> None:
+        self.fmt, self.pipeline, self._rows = get_format(fmt), pipeline, rows
         self._config = AccumulatorConfig(
             kind=DEFAULT_KIND,
             block_bits=dot_bits(self.fmt, self.fmt),
@@ -91,7 +95,7 @@ class MxUnit(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name of the Verilog module."""
-        return f"{self.fmt.name}_unit{self.pipeline.suffix}"
+        return f"{self.fmt.name}_unit{self.pipeline.suffix}{'_rows' if self._rows else ''}"
 
     def elaborate(self, platform: object) -> Module:
         """Register, multiply and add up, accumulate."""
@@ -125,10 +129,20 @@ class MxUnit(wiring.Component):
 
     def _dot(self, m: Module, a: data.View, b: data.View, cut: int) -> Signal:
         """Multiply lane by lane, [register,] then add up."""
+        block = Signal(signed(self._config.block_bits))
+        if self._mag_bits == DIGIT_BITS and not cut:
+            m.submodules.dot = dot = Shared(Dot())
+            lanes = dot.a.shape().size
+            m.d.comb += [
+                dot.a.eq(a.as_value()[:lanes]),
+                dot.b.eq(b.as_value()[:lanes]),
+                block.eq(dot.sum + dot.carry),
+            ]
+            return block
         m.submodules.tree = tree = Shared(MxTree(self._mag_bits))
         products = []
         for lane in range(LANES):
-            unit = Shared(SignificandMultiplier(self._mag_bits, self._mag_bits))
+            unit = Shared(SignificandMultiplier(self._mag_bits, self._mag_bits, rows=self._rows))
             m.submodules[f"multiplier_{lane}"] = unit
             m.d.comb += [unit.a.eq(a.mag[lane]), unit.b.eq(b.mag[lane])]
             products.append(delay(m, unit.product, cut, f"product_{lane}"))
@@ -138,7 +152,6 @@ class MxUnit(wiring.Component):
             tree.a_tau.eq(delay(m, a.tau.as_value(), cut, "a_tau")),
             tree.b_tau.eq(delay(m, b.tau.as_value(), cut, "b_tau")),
         ]
-        block = Signal(signed(self._config.block_bits))
         m.d.comb += block.eq(tree.total)
         return block
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from amaranth.lib import wiring
+
 from ...emit import emit_verilog
 from ..flow import synthesize
 from ..scripts import SynthOptions
@@ -17,8 +19,8 @@ class Measured:
 
     Attributes
     ----------
-    name, module
-        Of the candidate, of its form's top module.
+    name, module, build
+        Of the candidate, of its form's top module; what builds the form.
     booth, flat
         Options it was synthesized with.
     ge, fmax_mhz
@@ -33,6 +35,7 @@ class Measured:
 
     name: str
     module: str
+    build: Callable[[], wiring.Component]
     booth: bool
     flat: bool
     ge: float
@@ -77,8 +80,8 @@ def measure_forms(
         When a tool is missing or fails.
     """
     found = []
-    for form in candidate.forms:
-        for booth in (False, True)[: 1 + candidate.booth]:
+    for form, has_product in candidate.forms:
+        for booth in (False, True)[: 1 + has_product]:
             for flat in (False, True)[: 1 + candidate.flat]:
                 component = form()
                 module = getattr(component, "module_name", "array")
@@ -93,6 +96,7 @@ def measure_forms(
                     Measured(
                         name=candidate.name,
                         module=module,
+                        build=form,
                         booth=booth,
                         flat=flat,
                         ge=report.ge,

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from amaranth.lib import wiring
 
 from ...array.array import MatrixArray
 from ...config import get_preset
 from .decomposed import DecomposedPe
-from .floating import BF16, FP8, FP16, FloatMac
+from .floating import BF16, FP8, FP16, FloatFormat, FloatMac
 from .integer import IntDot, IntMac
 from .mx import MxUnit
 from .pipeline import MAX_STAGES, IntPipeline, LoopPipeline, Pipeline
@@ -21,6 +22,11 @@ INT_PIPELINES = tuple(
 LOOP_PIPELINES = tuple(LoopPipeline(s, i) for s in _STAGES for i in range(max(1, s - 2), s + 1))
 PIPELINES = tuple(Pipeline(s) for s in _STAGES)
 PRESET = "small"
+ARRAY = f"array of `{PRESET}`"
+ONE = {"": 1}
+
+
+Form = tuple[Callable[[], wiring.Component], bool]
 
 
 @dataclass(frozen=True)
@@ -34,30 +40,30 @@ class Candidate:
     macs
         Multiply-adds a cycle in each mode; the mode is "" where there is only one.
     forms
-        Functions that build it, one for each pipeline.
-    booth
-        Whether Booth encoding is tried; pointless without a `*` in the unit.
+        Every form: a function that builds it, and whether Booth encoding is tried on it; it
+        changes a `*` only.
     flat
         Whether the unit is tried flattened as well: small units only.
     """
 
     name: str
     macs: dict[str, int]
-    forms: tuple[Callable[[], wiring.Component], ...]
-    booth: bool = True
+    forms: tuple[Form, ...]
     flat: bool = True
 
 
-def _int_mac(width: int) -> tuple[Callable[[], wiring.Component], ...]:
-    return tuple(lambda p=p: IntMac(width, p) for p in INT_PIPELINES)
+def _float_mac(fmt: FloatFormat) -> tuple[Form, ...]:
+    return tuple(
+        (partial(FloatMac, fmt, p, rows=rows), not rows)
+        for p in LOOP_PIPELINES
+        for rows in (False, True)
+    )
 
 
-def _float_mac(fmt: object) -> tuple[Callable[[], wiring.Component], ...]:
-    return tuple(lambda p=p: FloatMac(fmt, p) for p in LOOP_PIPELINES)
-
-
-def _mx(fmt: str) -> tuple[Callable[[], wiring.Component], ...]:
-    return tuple(lambda p=p: MxUnit(fmt, p) for p in PIPELINES)
+def _mx(fmt: str) -> tuple[Form, ...]:
+    return tuple(
+        (partial(MxUnit, fmt, p, rows=rows), not rows) for p in PIPELINES for rows in (False, True)
+    )
 
 
 def _ours(scale: int) -> dict[str, int]:
@@ -68,25 +74,26 @@ def _ours(scale: int) -> dict[str, int]:
 def candidates() -> tuple[Candidate, ...]:
     """Return every unit: INT8 first, ours last."""
     config = get_preset(PRESET)
-    pes = config.rows * config.cols
-    dots = tuple(lambda p=p: IntDot(8, 16, p) for p in INT_PIPELINES)
-    decomposed = tuple(lambda p=p: DecomposedPe(p) for p in LOOP_PIPELINES)
+    ours = config.rows * config.cols
     return (
-        Candidate("INT8 MAC", {"": 1}, _int_mac(8)),
-        Candidate("INT8 dot of 16", {"": 16}, dots, flat=False),
-        Candidate("INT4 MAC", {"": 1}, _int_mac(4)),
-        Candidate("FP16 MAC", {"": 1}, _float_mac(FP16)),
-        Candidate("BF16 MAC", {"": 1}, _float_mac(BF16)),
-        Candidate("FP8 MAC", {"": 1}, _float_mac(FP8)),
-        Candidate("2-bit-decomposed PE", {"MX4": 16, "MX6": 4, "MX9": 1}, decomposed, booth=False),
-        Candidate("MX6 only, dot of 16", {"": 16}, _mx("mx6"), flat=False),
-        Candidate("MX9 only, dot of 16", {"": 16}, _mx("mx9"), flat=False),
-        Candidate("PE", _ours(pes), (lambda: RegisteredPe(config),), booth=False, flat=False),
+        Candidate("INT8 MAC", ONE, tuple((partial(IntMac, 8, p), True) for p in INT_PIPELINES)),
         Candidate(
-            f"array of `{PRESET}`",
-            _ours(1),
-            (lambda: MatrixArray(config),),
-            booth=False,
+            "INT8 dot of 16",
+            {"": 16},
+            tuple((partial(IntDot, 8, 16, p), True) for p in INT_PIPELINES),
             flat=False,
         ),
+        Candidate("INT4 MAC", ONE, tuple((partial(IntMac, 4, p), True) for p in INT_PIPELINES)),
+        Candidate("FP16 MAC", ONE, _float_mac(FP16)),
+        Candidate("BF16 MAC", ONE, _float_mac(BF16)),
+        Candidate("FP8 MAC", ONE, _float_mac(FP8)),
+        Candidate(
+            "2-bit-decomposed PE",
+            {"MX4": 16, "MX6": 4, "MX9": 1},
+            tuple((partial(DecomposedPe, p), False) for p in LOOP_PIPELINES),
+        ),
+        Candidate("MX6 only, dot of 16", {"": 16}, _mx("mx6"), flat=False),
+        Candidate("MX9 only, dot of 16", {"": 16}, _mx("mx9"), flat=False),
+        Candidate("PE", _ours(ours), ((partial(RegisteredPe, config), False),), flat=False),
+        Candidate(ARRAY, _ours(1), ((partial(MatrixArray, config), False),), flat=False),
     )
