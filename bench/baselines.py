@@ -22,7 +22,6 @@ from mixdit_hw.synth.baselines.search import Measured, measure_forms
 from mixdit_hw.synth.baselines.variants import ARRAY, PRESET, candidates
 from mixdit_hw.synth.baselines.workload import K_BLOCKS, SEED, stimulus
 from mixdit_hw.synth.power import EnergyReport, measure_energy
-from mixdit_hw.synth.power import to_json as energy_to_json
 from mixdit_hw.synth.scripts import RECIPES
 from mixdit_hw.tools import build_root
 from mixdit_sim.array.beats import Gemm, beat_words
@@ -123,19 +122,18 @@ def energy_table(best: dict[str, Measured], found: dict[str, dict[str, EnergyRep
     return "\n".join(lines)
 
 
-def to_json(unit: Measured) -> dict[str, Any]:
-    """Return a form's figures with its logs' places, relative to the build folder."""
+def to_json(record: Measured | EnergyReport) -> dict[str, Any]:
+    """Return figures with their logs' places, relative to the build folder."""
+    values = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "build"}
+    if isinstance(record, Measured):
+        values["ge_per_mac"] = {mode: record.ge_per_mac(mode) for mode in record.macs}
+        values["rate"] = {mode: record.rate(mode) for mode in record.macs}
+        values["folders"] = [_relative(folder) for folder in record.folders]
+    return {k: _relative(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+def _relative(path: Path) -> str:
     root = build_root()
-    values = {f.name: getattr(unit, f.name) for f in fields(unit) if f.name != "build"}
-    for name in ("netlist", "timing_log"):
-        values[name] = _relative(values[name], root)
-    values["folders"] = [_relative(folder, root) for folder in unit.folders]
-    values["ge_per_mac"] = {mode: unit.ge_per_mac(mode) for mode in unit.macs}
-    values["rate"] = {mode: unit.rate(mode) for mode in unit.macs}
-    return values
-
-
-def _relative(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
@@ -169,8 +167,7 @@ def main() -> None:
         "best": {name: to_json(unit) for name, unit in best.items()},
         "energy": {
             name: {
-                mode: energy_to_json(report) | {"folder": _relative(report.folder, build_root())}
-                for mode, report in reports.items()
+                mode: to_json(report) | {"total": report.total} for mode, report in reports.items()
             }
             for name, reports in energy.items()
         },

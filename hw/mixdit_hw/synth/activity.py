@@ -41,62 +41,83 @@ Delays = dict[tuple[str, str], tuple[int, int]]
 """Delays in ps, rising and falling, of an instance's output pin."""
 
 
-def simulate(
-    netlist: Netlist,
-    top: str,
-    library: Library,
-    delays: Delays,
-    stimulus: Sequence[dict[str, int]],
-    period_ps: int,
-    warm_up: int,
-    folder: Path,
-) -> dict[str, Toggles]:
-    """Run a netlist on a stimulus with Icarus and count transitions.
+@dataclass(frozen=True)
+class Run:
+    """How long a netlist is simulated.
+
+    Attributes
+    ----------
+    period_ps
+        Clock period.
+    cycles, warm_up
+        Cycles of the stimulus, and how many of them are not counted.
+    """
+
+    period_ps: int
+    cycles: int
+    warm_up: int
+
+
+def compile_bench(
+    netlist: Netlist, top: str, library: Library, delays: Delays, run: Run, folder: Path
+) -> None:
+    """Compile a netlist with delays and its test bench in a folder, for `run_bench`.
 
     A pulse that is shorter than a cell's delay does not pass it (inertial delay); longer ones, the
     glitches, count.
-
-    Parameters
-    ----------
-    netlist, top, library, delays
-        What is simulated.
-    stimulus
-        Values of the input ports, cycle by cycle; they change with the clock's rising edge. Ports
-        `clk` and `rst` are driven from here.
-    period_ps
-        Clock period.
-    warm_up
-        Cycles of the stimulus that are not counted.
-    folder
-        For what is simulated, waveform and logs, and `results.hex`: all outputs, the first one in
-        the low bits, at every rising edge before which the stimulus was applied.
-
-    Returns
-    -------
-    dict
-        Transitions by net, over `len(stimulus) - warm_up` cycles. A bit of a port is `name[i]`.
 
     Raises
     ------
     MixditError
         If Icarus is not installed or fails.
     """
-    iverilog, vvp = require_program("iverilog"), require_program("vvp")
     used = sorted({instance.cell for instance in netlist.instances})
     models = "\n".join(cell_model(library.cells[name]) for name in used)
     (folder / "models.v").write_text(f"`timescale 1ps/1ps\n{models}")
     (folder / "timed.v").write_text(f"`timescale 1ps/1ps\n{with_delays(netlist.text, delays)}")
-    fields = [port for port in netlist.inputs if port not in ("clk", "rst")]
-    (folder / "bench.v").write_text(_bench(netlist, top, fields, len(stimulus), period_ps, warm_up))
-    with (folder / "stimulus.hex").open("w") as file:
-        file.writelines(_word(netlist, fields, values) for values in stimulus)
-    compile_command = [iverilog, "-g2005", "-o", "bench.vvp", "bench.v", "timed.v", "models.v"]
-    if run_logged(compile_command, folder, "iverilog.log"):
+    (folder / "bench.v").write_text(_bench(netlist, top, run))
+    command = [require_program("iverilog"), "-g2005", "-o", "bench.vvp"]
+    if run_logged([*command, "bench.v", "timed.v", "models.v"], folder, "iverilog.log"):
         raise MixditError(f"Icarus could not compile {top}: see {folder / 'iverilog.log'}")
-    if run_logged([vvp, "-n", "bench.vvp"], folder, "vvp.log"):
-        raise MixditError(f"The gate-level simulation of {top} failed: see {folder / 'vvp.log'}")
-    with (folder / "wave.vcd").open() as file:
-        return count_toggles(file)
+
+
+def run_bench(
+    netlist: Netlist, bench: Path, stimulus: Sequence[dict[str, int]], folder: Path
+) -> dict[str, Toggles]:
+    """Run a compiled test bench on a stimulus; count transitions.
+
+    Parameters
+    ----------
+    netlist
+        What was compiled.
+    bench
+        The compiled file.
+    stimulus
+        Values of the input ports, cycle by cycle; they change with the clock's rising edge. Ports
+        `clk` and `rst` are driven by the bench.
+    folder
+        For the stimulus, the log, and `results.hex`: all outputs, the first one in the low bits,
+        at every rising edge before which the stimulus was applied.
+
+    Returns
+    -------
+    dict
+        Transitions by net, over the cycles after the warm-up. A bit of a port is `name[i]`.
+
+    Raises
+    ------
+    MixditError
+        If the simulation fails.
+    """
+    with (folder / "stimulus.hex").open("w") as file:
+        file.writelines(_word(netlist, values) for values in stimulus)
+    if run_logged([require_program("vvp"), "-n", str(bench)], folder, "vvp.log"):
+        raise MixditError(f"The gate-level simulation failed: see {folder / 'vvp.log'}")
+    wave = folder / "wave.vcd"
+    with wave.open() as lines:
+        toggles = count_toggles(lines)
+    wave.unlink()
+    return toggles
 
 
 def count_toggles(lines: Iterable[str]) -> dict[str, Toggles]:
@@ -157,22 +178,27 @@ def with_delays(netlist: str, delays: Delays) -> str:
     return _INSTANCE.sub(insert, netlist)
 
 
-def _word(netlist: Netlist, fields: list[str], values: dict[str, int]) -> str:
+def _fields(netlist: Netlist) -> list[str]:
+    """Input ports that the stimulus drives."""
+    return [port for port in netlist.inputs if port not in ("clk", "rst")]
+
+
+def _word(netlist: Netlist, values: dict[str, int]) -> str:
     """Return a cycle's inputs as a line for `$readmemh`, the first field in the low bits."""
     word, at = 0, 0
-    for name in fields:
+    for name in _fields(netlist):
         width = netlist.inputs[name]
         word |= (values[name] & (1 << width) - 1) << at
         at += width
     return f"{word:x}\n"
 
 
-def _bench(
-    netlist: Netlist, top: str, fields: list[str], cycles: int, period_ps: int, warm_up: int
-) -> str:
+def _bench(netlist: Netlist, top: str, run: Run) -> str:
     """Write the test bench: clock, reset, stimulus, waveform of the unit's nets."""
-    width = sum(netlist.inputs[name] for name in fields)
-    half = period_ps // 2
+    fields = _fields(netlist)
+    # A unit without inputs gets a word that goes nowhere.
+    width = max(1, sum(netlist.inputs[name] for name in fields))
+    half = run.period_ps // 2
     connections = [".clk(clk)"] if "clk" in netlist.inputs else []
     connections += [".rst(rst)"] if "rst" in netlist.inputs else []
     at = 0
@@ -189,7 +215,7 @@ def _bench(
 `timescale 1ps/1ps
 module bench;
   reg clk = 0, rst = 1;
-  reg [{width - 1}:0] words [0:{cycles - 1}];
+  reg [{width - 1}:0] words [0:{run.cycles - 1}];
   reg [{width - 1}:0] word = 0;
   integer i, results;
 {"".join(wires)}  {top} unit ({", ".join(connections)});
@@ -199,9 +225,9 @@ module bench;
     results = $fopen("results.hex");
     repeat ({RESET_CYCLES}) @(posedge clk);
     rst <= 0;
-    for (i = 0; i < {cycles}; i = i + 1) begin
+    for (i = 0; i < {run.cycles}; i = i + 1) begin
       word <= words[i];
-      if (i == {warm_up}) begin
+      if (i == {run.warm_up}) begin
         $dumpfile("wave.vcd");
         $dumpvars(1, unit);
       end

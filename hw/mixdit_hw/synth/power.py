@@ -10,22 +10,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from mixdit_sw.errors import MixditError
 
 from ..tools import cached_folder, content_key, failed_folder, require_program, run_logged
-from .activity import Delays, Toggles, simulate
+from .activity import Delays, Run, Toggles, compile_bench, run_bench
 from .liberty import Library, Pin, read_library
-from .netlist import Instance, Netlist, flatten
+from .netlist import Instance, Netlist, flatten, parse_flat
 from .targets import find_target
 
 OUTPUT_LOAD_PF = 0.02
 """Load on every output, as the recipes that size gates have it."""
 CLOCK_SLEW_NS = 0.06
 """Transition time of the ideal clock and of the inputs."""
-VERSION = 2
+VERSION = 1
 """Part of the cache's key: changes with the method."""
 
 _SCRIPT = f"""\
@@ -72,7 +72,9 @@ class EnergyReport:
     toggles_per_net
         Transitions of a net in a cycle, mean of all but the clock.
     folder
-        Netlist, models, stimulus, OpenSTA's log, and `activity.csv`: transitions by net.
+        Stimulus, results, and `activity.csv`: transitions by net.
+    netlist_folder
+        Flat netlist, models, slews, delays and OpenSTA's log.
     """
 
     switching: float
@@ -84,6 +86,7 @@ class EnergyReport:
     cycles: int
     toggles_per_net: float
     folder: Path
+    netlist_folder: Path
 
     @property
     def total(self) -> float:
@@ -121,31 +124,21 @@ def measure_energy(
     if liberty is None:
         raise MixditError(f"Target {target} has no energies: give a Liberty file or osu018")
     library = read_library(liberty)
-    sta = require_program("sta")
-    text, period_ps = mapped.read_text(), 2 * round(period_ns * 500)
-    parts = [text, top, liberty, _SCRIPT, str((VERSION, period_ps, warm_up))]
-    key = content_key(*parts, json.dumps([list(s.items()) for s in stimulus]))
+    run = Run(2 * round(period_ns * 500), len(stimulus), warm_up)
+    prepared = _prepare(mapped.read_text(), top, liberty, run)
+    cycles = run.cycles - warm_up
+    key = content_key(prepared.name, json.dumps([list(s.items()) for s in stimulus]))
 
     def fill(folder: Path) -> None:
-        netlist = flatten(text, top, liberty, folder)
-        (folder / "script.tcl").write_text(_SCRIPT.replace("{top}", top))
-        run_logged([sta, "-no_splash", "-exit", "script.tcl"], folder, "sta.log")
-        log = (folder / "sta.log").read_text()
-        if "== end" not in log or re.search(r"^Error", log, re.M):
-            place = failed_folder("power", key) / "sta.log"
-            raise MixditError(f"OpenSTA failed on module {top}: see {place}")
-        delays = read_delays((folder / "delays.sdf").read_text())
-        slews = _slews((folder / "slews.txt").read_text())
-        toggles = simulate(netlist, top, library, delays, stimulus, period_ps, warm_up, folder)
-        (folder / "wave.vcd").unlink()
-        cycles = len(stimulus) - warm_up
+        netlist = parse_flat((prepared / "flat.v").read_text())
+        toggles = run_bench(netlist, prepared / "bench.vvp", stimulus, folder)
         _check(netlist, toggles, cycles)
         rows = [f"{net},{t.rises},{t.falls}\n" for net, t in sorted(toggles.items())]
         (folder / "activity.csv").write_text("".join(["net,rises,falls\n", *rows]))
-        sums = sum_energies(netlist, library, slews, toggles, cycles, period_ps / 1000)
+        slews = _slews((prepared / "slews.txt").read_text())
         values = {
-            **sums,
-            "period_ns": period_ps / 1000,
+            **sum_energies(netlist, library, slews, toggles, cycles, run.period_ps / 1000),
+            "period_ns": run.period_ps / 1000,
             "cycles": cycles,
             "toggles_per_net": _mean_toggles(toggles, cycles),
         }
@@ -153,7 +146,27 @@ def measure_energy(
 
     folder = cached_folder("power", key, fill)
     values = json.loads((folder / "energy.json").read_text())
-    return EnergyReport(**values, folder=folder)
+    return EnergyReport(**values, folder=folder, netlist_folder=prepared)
+
+
+def _prepare(mapped: str, top: str, liberty: str, run: Run) -> Path:
+    """Folder with the flat netlist, its slews, and its compiled test bench."""
+    sta = require_program("sta")
+    script = _SCRIPT.replace("{top}", top)
+    key = content_key(mapped, top, liberty, script, repr(run), str(VERSION))
+
+    def fill(folder: Path) -> None:
+        netlist = flatten(mapped, top, liberty, folder)
+        (folder / "script.tcl").write_text(script)
+        run_logged([sta, "-no_splash", "-exit", "script.tcl"], folder, "sta.log")
+        log = (folder / "sta.log").read_text()
+        if "== end" not in log or re.search(r"^Error", log, re.M):
+            place = failed_folder("gates", key) / "sta.log"
+            raise MixditError(f"OpenSTA failed on module {top}: see {place}")
+        delays = read_delays((folder / "delays.sdf").read_text())
+        compile_bench(netlist, top, read_library(liberty), delays, run, folder)
+
+    return cached_folder("gates", key, fill)
 
 
 def sum_energies(
@@ -264,8 +277,3 @@ def _check(netlist: Netlist, toggles: dict[str, Toggles], cycles: int) -> None:
 def _mean_toggles(toggles: dict[str, Toggles], cycles: int) -> float:
     totals = [t.total for net, t in toggles.items() if net != "clk"]
     return sum(totals) / cycles / max(1, len(totals))
-
-
-def to_json(report: EnergyReport) -> dict[str, object]:
-    """Values of a report, as written to JSON."""
-    return {**asdict(report), "folder": str(report.folder), "total": report.total}

@@ -66,7 +66,7 @@ def run_modes(pipeline, seed, blocks_each):
     rng = random.Random(seed)
     work = [
         step
-        for _ in range(3)
+        for _ in range(2)
         for fmt, count in zip(MODES, blocks_each, strict=True)
         for step in passes(fmt, count, rng)
     ]
@@ -84,7 +84,7 @@ def run_modes(pipeline, seed, blocks_each):
 
 @pytest.mark.parametrize("pipeline", PIPELINES, ids=lambda p: p.suffix or "one_cycle")
 def test_all_modes(pipeline):
-    run_modes(pipeline, str(pipeline), (150, 40, 20))
+    run_modes(pipeline, str(pipeline), (60, 15, 8))
 
 
 def test_lost_digit_weights_are_seen(monkeypatch):

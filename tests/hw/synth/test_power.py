@@ -118,7 +118,7 @@ def test_energy_counted_by_hand(osu018, tmp_path, monkeypatch):
     report = measure_energy(file, "t", "osu018", [{}] * (cycles + warm_up), 4.0, warm_up)
     assert (report.cycles, report.period_ns) == (cycles, 4.0)
     per_cycle = {net: t.total / cycles for net, t in activity(report).items()}
-    netlist = parse_flat((report.folder / "flat.v").read_text())
+    netlist = parse_flat((report.netlist_folder / "flat.v").read_text())
     inverter, register = (
         next(i for i in netlist.instances if i.cell == cell) for cell in ("INVX1", "DFFPOSX1")
     )
@@ -140,7 +140,7 @@ def test_energy_counted_by_hand(osu018, tmp_path, monkeypatch):
     slews = dict(
         (pin, (float(rise) + float(fall)) / 2)
         for pin, rise, fall in map(
-            str.split, (report.folder / "slews.txt").read_text().split("\n")[:-1]
+            str.split, (report.netlist_folder / "slews.txt").read_text().split("\n")[:-1]
         )
     )
     flop = pins["DFFPOSX1"]
