@@ -100,9 +100,9 @@ def block_word(x, row, k, layout):
     )
 
 
-def check_unit(fmt, stages, **form):
+def check_unit(fmt, stages):
     a, b = operands(fmt, fmt)
-    unit = MxUnit(fmt, Pipeline(stages), **form)
+    unit = MxUnit(fmt, Pipeline(stages))
     layout = mx.block_layout(get_format(fmt).magnitude_bits)
     inputs, ends = [], []
     for row in range(ROWS):
@@ -124,10 +124,6 @@ def check_unit(fmt, stages, **form):
 @pytest.mark.parametrize("stages", [1, 2, 3, 4])
 def test_unit(fmt, stages):
     check_unit(fmt, stages)
-
-
-def test_unit_with_rows():
-    check_unit("mx9", 2, rows=True)
 
 
 def test_a_lost_carry_is_seen(monkeypatch):
@@ -185,6 +181,5 @@ def packet_word(packets, row, digit):
 
 
 def test_names_encode_the_parameters():
-    kinds = [(f, s, r) for f in ("mx6", "mx9") for s in range(1, 5) for r in (False, True)]
-    units = [MxUnit(f, Pipeline(s), rows=r) for f, s, r in kinds]
+    units = [MxUnit(f, Pipeline(s)) for f in ("mx6", "mx9") for s in range(1, 5)]
     assert len(names_of(units)) == len(units)

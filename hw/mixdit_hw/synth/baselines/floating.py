@@ -72,39 +72,16 @@ class SignificandMultiplier(wiring.Component):
         Operands.
     product : Out(a_bits + b_bits)
         Their product.
-
-    Parameters
-    ----------
-    a_bits, b_bits
-        Widths.
-    rows
-        Describe it as a tree of sums of rows, as the multipliers of our PE are, not as `*`.
     """
 
-    def __init__(self, a_bits: int, b_bits: int, *, rows: bool = False) -> None:
-        self._rows = rows
-        self.module_name = f"multiplier_{a_bits}x{b_bits}{'_rows' if rows else ''}"
+    def __init__(self, a_bits: int, b_bits: int) -> None:
+        self.module_name = f"multiplier_{a_bits}x{b_bits}"
         super().__init__({"a": In(a_bits), "b": In(b_bits), "product": Out(a_bits + b_bits)})
 
     def elaborate(self, platform: object) -> Module:
         """Describe the unit."""
         m = Module()
-        if not self._rows:
-            m.d.comb += self.product.eq(self.a * self.b)
-            return m
-        # Pairs of rows, each with its weight.
-        rows: list[tuple[Value, int]] = [(Mux(bit, self.a, 0), i) for i, bit in enumerate(self.b)]
-        level = 0
-        while len(rows) > 1:
-            sums = rows[len(rows) & ~1 :]
-            for k in range(len(rows) // 2 - 1, -1, -1):
-                (low, i), (high, j) = rows[2 * k : 2 * k + 2]
-                width = min(max(len(low), len(high) + j - i) + 1, len(self.product) - i)
-                total = Signal(width, name=f"sum_{level}_{k}")
-                m.d.comb += total.eq(low + (high << j - i))
-                sums.insert(0, (total, i))
-            rows, level = sums, level + 1
-        m.d.comb += self.product.eq(rows[0][0])
+        m.d.comb += self.product.eq(self.a * self.b)
         return m
 
 
@@ -131,20 +108,16 @@ class FloatMac(wiring.Component):
     pipeline
         Its stages. Of those before the loop, one ends behind the multiplier, another cuts it in
         two.
-    rows
-        How the multiplier is described, see `SignificandMultiplier`.
     """
 
-    def __init__(
-        self, fmt: FloatFormat, pipeline: LoopPipeline = ONE_CYCLE, *, rows: bool = False
-    ) -> None:
-        self.fmt, self.pipeline, self._rows = fmt, pipeline, rows
+    def __init__(self, fmt: FloatFormat, pipeline: LoopPipeline = ONE_CYCLE) -> None:
+        self.fmt, self.pipeline = fmt, pipeline
         super().__init__({"a": In(fmt.bits), "b": In(fmt.bits), "clear": In(1), "acc": Out(STATE)})
 
     @property
     def module_name(self) -> str:
         """Name of the Verilog module."""
-        return f"{self.fmt.name}_mac{self.pipeline.suffix}{'_rows' if self._rows else ''}"
+        return f"{self.fmt.name}_mac{self.pipeline.suffix}"
 
     def elaborate(self, platform: object) -> Module:
         """Register, multiply, add."""
@@ -180,14 +153,12 @@ class FloatMac(wiring.Component):
         man, bits = self.fmt.man_bits, self.fmt.sig_bits
         x, y = (Cat(v[:man], Const(1, 1)) for v in (a, b))
         if not split:
-            m.submodules.multiplier = unit = Shared(
-                SignificandMultiplier(bits, bits, rows=self._rows)
-            )
+            m.submodules.multiplier = unit = Shared(SignificandMultiplier(bits, bits))
             m.d.comb += [unit.a.eq(x), unit.b.eq(y)]
             return unit.product
         half = bits // 2
-        m.submodules.low = low = Shared(SignificandMultiplier(bits, half, rows=self._rows))
-        m.submodules.high = high = Shared(SignificandMultiplier(bits, bits - half, rows=self._rows))
+        m.submodules.low = low = Shared(SignificandMultiplier(bits, half))
+        m.submodules.high = high = Shared(SignificandMultiplier(bits, bits - half))
         m.d.comb += [low.a.eq(x), low.b.eq(y[:half]), high.a.eq(x), high.b.eq(y[half:])]
         product = Signal(2 * bits)
         low_reg, high_reg = delay(m, low.product, 1, "low"), delay(m, high.product, 1, "high")

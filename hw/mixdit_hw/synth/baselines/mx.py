@@ -52,12 +52,10 @@ class MxUnit(wiring.Component):
         Its stages: dot product and accumulation in one cycle, or with registers behind the dot
         product, then behind the part of the accumulation that does not depend on the sum, then
         between multipliers and adders.
-    rows
-        How the multipliers are described, see `SignificandMultiplier`.
     """
 
-    def __init__(self, fmt: str, pipeline: Pipeline, *, rows: bool = False) -> None:
-        self.fmt, self.pipeline, self._rows = get_format(fmt), pipeline, rows
+    def __init__(self, fmt: str, pipeline: Pipeline) -> None:
+        self.fmt, self.pipeline = get_format(fmt), pipeline
         self._config = AccumulatorConfig(
             kind=DEFAULT_KIND,
             block_bits=dot_bits(self.fmt, self.fmt),
@@ -95,7 +93,7 @@ class MxUnit(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name of the Verilog module."""
-        return f"{self.fmt.name}_unit{self.pipeline.suffix}{'_rows' if self._rows else ''}"
+        return f"{self.fmt.name}_unit{self.pipeline.suffix}"
 
     def elaborate(self, platform: object) -> Module:
         """Register, multiply and add up, accumulate."""
@@ -142,7 +140,7 @@ class MxUnit(wiring.Component):
         m.submodules.tree = tree = Shared(MxTree(self._mag_bits))
         products = []
         for lane in range(LANES):
-            unit = Shared(SignificandMultiplier(self._mag_bits, self._mag_bits, rows=self._rows))
+            unit = Shared(SignificandMultiplier(self._mag_bits, self._mag_bits))
             m.submodules[f"multiplier_{lane}"] = unit
             m.d.comb += [unit.a.eq(a.mag[lane]), unit.b.eq(b.mag[lane])]
             products.append(delay(m, unit.product, cut, f"product_{lane}"))

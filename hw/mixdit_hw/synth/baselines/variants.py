@@ -53,17 +53,7 @@ class Candidate:
 
 
 def _float_mac(fmt: FloatFormat) -> tuple[Form, ...]:
-    return tuple(
-        (partial(FloatMac, fmt, p, rows=rows), not rows)
-        for p in LOOP_PIPELINES
-        for rows in (False, True)
-    )
-
-
-def _mx(fmt: str) -> tuple[Form, ...]:
-    return tuple(
-        (partial(MxUnit, fmt, p, rows=rows), not rows) for p in PIPELINES for rows in (False, True)
-    )
+    return tuple((partial(FloatMac, fmt, p), True) for p in LOOP_PIPELINES)
 
 
 def _ours(scale: int) -> dict[str, int]:
@@ -92,8 +82,18 @@ def candidates() -> tuple[Candidate, ...]:
             {"MX4": 16, "MX6": 4, "MX9": 1},
             tuple((partial(DecomposedPe, p), False) for p in LOOP_PIPELINES),
         ),
-        Candidate("MX6 only, dot of 16", {"": 16}, _mx("mx6"), flat=False),
-        Candidate("MX9 only, dot of 16", {"": 16}, _mx("mx9"), flat=False),
+        Candidate(
+            "MX6 only, dot of 16",
+            {"": 16},
+            tuple((partial(MxUnit, "mx6", p), False) for p in PIPELINES),
+            flat=False,
+        ),
+        Candidate(
+            "MX9 only, dot of 16",
+            {"": 16},
+            tuple((partial(MxUnit, "mx9", p), True) for p in PIPELINES),
+            flat=False,
+        ),
         Candidate("PE", _ours(ours), ((partial(RegisteredPe, config), False),), flat=False),
         Candidate(ARRAY, _ours(1), ((partial(MatrixArray, config), False),), flat=False),
     )
