@@ -133,6 +133,7 @@ def measure_energy(
         netlist = parse_flat((prepared / "flat.v").read_text())
         toggles = run_bench(netlist, prepared / "bench.vvp", stimulus, folder)
         _check(netlist, toggles, cycles)
+        _check_known((folder / "results.hex").read_text().split()[warm_up:])
         rows = [f"{net},{t.rises},{t.falls}\n" for net, t in sorted(toggles.items())]
         (folder / "activity.csv").write_text("".join(["net,rises,falls\n", *rows]))
         slews = _slews((prepared / "slews.txt").read_text())
@@ -272,6 +273,13 @@ def _check(netlist: Netlist, toggles: dict[str, Toggles], cycles: int) -> None:
     clock = toggles.get("clk", Toggles())
     if abs(clock.total - 2 * cycles) > 1:
         raise MixditError(f"The clock has {clock.total} transitions in {cycles} cycles")
+
+
+def _check_known(results: list[str]) -> None:
+    """See that every output has a value once the warm-up is over."""
+    unknown = [i for i, word in enumerate(results) if set(word) & set("xXzZ")]
+    if unknown:
+        raise MixditError(f"An output is unknown {unknown[0]} cycles after the warm-up")
 
 
 def _mean_toggles(toggles: dict[str, Toggles], cycles: int) -> float:

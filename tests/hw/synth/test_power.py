@@ -4,13 +4,29 @@ import random
 import re
 import shutil
 import subprocess
+from functools import partial
 
+import numpy as np
 import pytest
+from unit_driver import run_unit
 
 from mixdit_hw import tools
+from mixdit_hw.config import get_preset
 from mixdit_hw.emit import emit_verilog
 from mixdit_hw.synth.activity import Toggles, count_toggles, with_delays
-from mixdit_hw.synth.baselines import IntMac, IntPipeline, variants
+from mixdit_hw.synth.baselines import (
+    FP8,
+    FP16,
+    DecomposedPe,
+    FloatMac,
+    IntMac,
+    IntPipeline,
+    LoopPipeline,
+    MxUnit,
+    Pipeline,
+    RegisteredPe,
+    variants,
+)
 from mixdit_hw.synth.baselines.workload import float_codes, stimulus
 from mixdit_hw.synth.flow import synthesize
 from mixdit_hw.synth.liberty import Library
@@ -214,6 +230,35 @@ def test_a_unit_works_at_its_clock(osu018, tmp_path, monkeypatch):
         assert [int(word, 16) for word in wrong[3:]] == expected[:-3]
 
 
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("build", "mode", "output"),
+    [
+        (partial(FloatMac, FP16, LoopPipeline(4, 2)), "", "acc"),
+        (partial(FloatMac, FP8, LoopPipeline(4, 3)), "", "acc"),
+        (partial(DecomposedPe, LoopPipeline(4, 2)), "MX6", "acc"),
+        (partial(MxUnit, "mx9", Pipeline(2)), "", "drain_out"),
+        (partial(RegisteredPe, get_preset("small")), "mx6xmx6", "drain_out"),
+    ],
+    ids=["fp16", "fp8", "decomposed", "mx9", "pe"],
+)
+def test_gates_do_what_the_description_does(osu018, build, mode, output):
+    """The netlist whose energy is counted gives the same bits, at its highest clock."""
+    unit = build()
+    name = unit.module_name
+    work = stimulus(unit, mode, 300)
+    netlist = synthesize(
+        emit_verilog(unit, name), name, "osu018", SynthOptions(recipe="sized")
+    ).netlist
+    period = analyze_timing(netlist, name, "osu018").min_period_ns
+    report = measure_energy(netlist, name, "osu018", work, 1.02 * period)
+    found = (report.folder / "results.hex").read_text().split()
+    expected = run_unit(build(), work, output, 0)
+    settled = 16  # what a register without reset holds before the first sum does not matter
+    assert len(set(expected)) > 2
+    assert [int(word, 16) for word in found[settled:]] == expected[settled:]
+
+
 def test_every_baseline_has_a_workload():
     for candidate in variants.candidates()[:-1]:
         unit = candidate.forms[-1][0]()
@@ -227,8 +272,6 @@ def test_every_baseline_has_a_workload():
 
 
 def test_operands_are_rounded_to_nearest_even():
-    import numpy as np
-
     rng = np.random.default_rng(0)
     x = rng.normal(size=1000) * 2.0 ** rng.integers(-3, 4, 1000)
     codes = float_codes(x, variants.FP16)
