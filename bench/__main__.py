@@ -13,6 +13,7 @@ BENCHMARKS = {
     "engine": "cycles of the engine, memory to memory, by the cycle model",
     "pe_study": "area and clock of PE variants",
     "estimate": "cycles of denoising steps of public models",
+    "baselines": "area, clock and energy of baseline units, each at its best, beside ours",
     "accumulators": "quality of accumulator kinds",
 }
 

@@ -165,6 +165,19 @@ ENGINES: dict[str, EngineConfig] = {
 """Engines of the presets that have one."""
 
 
+def get_engine(name: str) -> EngineConfig:
+    """Return the engine of a preset.
+
+    Raises
+    ------
+    MixditError
+        When there is none.
+    """
+    if name not in ENGINES:
+        raise MixditError(f"Engine must be one of {', '.join(ENGINES)}, not '{name}'")
+    return ENGINES[name]
+
+
 def engine_for(array: ArrayConfig) -> EngineConfig:
     """Return the engine around an array: its preset's, or one with a bus word of a tile's row.
 
