@@ -12,6 +12,7 @@ BENCHMARKS = {
     "gather": "cycles of reordering",
     "pe_study": "area and clock of PE variants",
     "accumulators": "quality of accumulator kinds",
+    "policies": "quality of selection policies, about an hour",
 }
 
 

@@ -92,6 +92,11 @@ def twin_channels(model: DiT, config: TwinConfig) -> list[Tensor]:
 def _sites(model: DiT) -> Iterator[tuple[nn.Linear, int, nn.Linear]]:
     """Yield the adaLN linear, its part that is the shift (the scale follows), and the reader."""
     for block in model.blocks:
-        modulation = block.adaLN_modulation[1]
-        yield modulation, 0, block.attn.qkv
-        yield modulation, 3, block.mlp.fc1
+        modulation, qkv, fc1 = (
+            block.get_submodule(name) for name in ("adaLN_modulation.1", "attn.qkv", "mlp.fc1")
+        )
+        assert isinstance(modulation, nn.Linear)
+        assert isinstance(qkv, nn.Linear)
+        assert isinstance(fc1, nn.Linear)
+        yield modulation, 0, qkv
+        yield modulation, 3, fc1

@@ -116,17 +116,26 @@ def quantize_model(
 def _quantized(
     name: str, module: nn.Module, plan: Plan, clock: PhaseClock, calibration: Calibration | None
 ) -> nn.Module:
-    rounding = Rounding(plan.rounding)
+    rounding = Rounding(plan.policy.rounding)
     try:
         if isinstance(module, nn.Linear):
             hessian = None if calibration is None else calibration.hessians.get(name)
             plans = [phase.linears[name] for phase in plan.phases]
-            return QuantizedLinear(module, plans, clock, rounding, hessian)
+            return QuantizedLinear(module, plans, clock, rounding, hessian, _row_orders(name, plan))
         return QuantizedMatMul([phase.products[name] for phase in plan.phases], clock, rounding)
     except KeyError:
         raise MixditError(f"Layer {name} is not in every phase of the plan") from None
     except MixditError as error:
         raise MixditError(f"Layer {name}: {error}") from error
+
+
+def _row_orders(name: str, plan: Plan) -> list[tuple[int, ...] | None]:
+    """Return the order in which a linear's outputs are wanted in each phase."""
+    orders = []
+    for phase in plan.phases:
+        readers = (reader for reader in phase.linears.values() if reader.order_from == name)
+        orders.append(next((reader.order for reader in readers), None))
+    return orders
 
 
 def _phase_hook(plan: Plan, clock: PhaseClock, timestep_of: TimestepOf) -> Callable[..., None]:

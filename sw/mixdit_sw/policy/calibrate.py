@@ -151,19 +151,21 @@ class Calibration:
         try:
             with safe_open(path, framework="pt") as file:
                 facts = json.loads((file.metadata() or {})[_KEY])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
             config, layers = CalibrationConfig(**facts["config"]), facts["layers"]
         except FileNotFoundError:
             raise MixditError(f"Calibration {path} does not exist") from None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             raise MixditError(f"{path} is not a calibration, or damaged: calibrate again") from None
         statistics: dict[str, dict[str, Tensor]] = {layer: {} for layer in layers}
-        hessians = {}
+        hessians: dict[str, Tensor] = {}
         for name, value in tensors.items():
             layer, _, kind = name.rpartition("/")
-            (hessians if kind == "hessian" else statistics[layer])[
-                layer if kind == "hessian" else kind
-            ] = value
+            if kind == "hessian":
+                hessians[layer] = value
+            else:
+                statistics[layer][kind] = value
         return cls(facts["model"], tuple(facts["timesteps"]), statistics, hessians, config)
 
 
@@ -227,15 +229,14 @@ class _Recorder:
         self.module = module
         self.steps: list[dict[str, Tensor]] = []
         self.rows = 0
-        is_linear = isinstance(module, nn.Linear)
         self.outer: Tensor | None = None
-        if is_linear and hessians:
+        if isinstance(module, nn.Linear) and hessians:
             k = module.in_features
             self.outer = torch.zeros(k, k, dtype=torch.float64, device=module.weight.device)
 
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if not isinstance(module, nn.Linear):
-            found = {}
+            found: dict[str, Tensor] = {}
             for side, x in zip("ab", inputs, strict=True):
                 heads = x.abs().movedim(-3, 0).flatten(1)
                 found |= {f"{side}_absmax": heads.amax(dim=1), f"{side}_mean": heads.mean(dim=1)}

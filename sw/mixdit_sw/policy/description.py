@@ -228,9 +228,7 @@ def uniform_policy(activation: str, weight: str | None = None, *, name: str = ""
     """Return the policy that has one format for all activations, and one for weights."""
     linear = LinearRule(activation=activation, weight=weight or activation)
     pair = (activation, activation)
-    return Policy(
-        name=name or activation, linear=linear, attention=AttentionRule(qk=pair, av=pair)
-    )
+    return Policy(name=name or activation, linear=linear, attention=AttentionRule(qk=pair, av=pair))
 
 
 def check_format_name(name: str) -> None:

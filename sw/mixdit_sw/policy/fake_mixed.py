@@ -58,7 +58,13 @@ def fake_mixed(x: Tensor, formats: Sequence[str], rounding: Rounding = NEAREST) 
 
 
 def raise_blocks(
-    x: Tensor, low: Tensor, fmt: str, rows: int, blocks: int, static: Sequence[bool]
+    x: Tensor,
+    low: Tensor,
+    fmt: str,
+    rows: int,
+    blocks: int,
+    static: Sequence[bool],
+    rounding: Rounding = NEAREST,
 ) -> Tensor:
     """Give the largest K-blocks of each token block another format.
 
@@ -76,6 +82,8 @@ def raise_blocks(
         K-blocks chosen in each, by absmax, ties to the first.
     static : sequence of bool
         K-blocks that are never chosen.
+    rounding : Rounding
+        Rounding of the chosen K-blocks.
 
     Returns
     -------
@@ -85,7 +93,7 @@ def raise_blocks(
     chosen = dynamic_blocks(x, rows, blocks, static)
     mask = chosen.repeat_interleave(rows, dim=-2)[..., : x.shape[-2], :]
     mask = mask.repeat_interleave(LANES, dim=-1)[..., : x.shape[-1]]
-    return torch.where(mask, _whole(x, fmt, NEAREST), low, out=low)
+    return torch.where(mask, _whole(x, fmt, rounding), low, out=low)
 
 
 def dynamic_blocks(x: Tensor, rows: int, blocks: int, static: Sequence[bool]) -> Tensor:

@@ -31,10 +31,9 @@ def linear_tensors(layer: QuantizedLinear, x: Tensor) -> tuple[list[MixedTensor]
     MixedTensor
         B, the weight (N, K).
     """
-    phase = layer.clock.phase
-    plan, order = layer.plans[phase], getattr(layer, f"order_{phase}")
-    b = _mixed(getattr(layer, f"quantized_{phase}"), [plan.weight])
-    ordered = x if order is None else x.index_select(-1, order)
+    plan = layer.plans[layer.clock.phase]
+    b = _mixed(getattr(layer, f"weight_{layer.clock.phase}"), [plan.weight])
+    ordered = layer.ordered(x)
     if plan.dynamic is None or plan.dynamic_format is None:
         rows = ordered.reshape(-1, ordered.shape[-1])
         return [_mixed(rows, [plan.activation], rounding=layer.rounding)], b
@@ -56,7 +55,8 @@ def golden_linear(layer: QuantizedLinear, x: Tensor, kind: Kind) -> Tensor:
     a, b = linear_tensors(layer, x)
     rows = np.concatenate([golden_gemm_mixed(part, b, kind) for part in a])
     result = torch.from_numpy(rows).view(*x.shape[:-1], -1).to(x.device)
-    return result if layer.bias is None else result + layer.bias
+    bias = getattr(layer, f"bias_{layer.clock.phase}")
+    return result if bias is None else result + bias
 
 
 def golden_product(layer: QuantizedMatMul, a: Tensor, b: Tensor, kind: Kind) -> Tensor:
@@ -78,9 +78,9 @@ def golden_products(model: nn.Module, kind: Kind) -> Iterator[None]:
 
     def replace(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if isinstance(module, QuantizedLinear):
-            return golden_linear(module, *inputs, kind)
+            return golden_linear(module, inputs[0], kind)
         assert isinstance(module, QuantizedMatMul)
-        return golden_product(module, *inputs, kind)
+        return golden_product(module, inputs[0], inputs[1], kind)
 
     layers = [m for m in model.modules() if isinstance(m, QuantizedLinear | QuantizedMatMul)]
     hooks = [layer.register_forward_hook(replace) for layer in layers]
@@ -97,7 +97,7 @@ def _mixed(
     tile_rows: int | None = None,
     rounding: Rounding | None = None,
 ) -> MixedTensor:
-    """Encode x (rows, K); values that formats hold, such as a rounded weight's, stay as they are."""
+    """Encode x (rows, K); values that its formats hold already stay as they are."""
     table = [[get_format(name) for name in row] for row in formats]
     values = x.detach().cpu().contiguous().numpy()
     return quantize_mixed(values, table, tile_rows=tile_rows, rounding=rounding or Rounding())

@@ -16,6 +16,7 @@ from mixdit_sw.policy.fake_mixed import fake_heads, fake_mixed, raise_blocks
 from mixdit_sw.policy.gptq import gptq
 from mixdit_sw.policy.plan import LinearPlan, ProductPlan
 
+
 class PhaseClock:
     """Index of the phase that a model is in; its layers share it."""
 
@@ -38,6 +39,8 @@ class QuantizedLinear(nn.Linear):
         Rounding of the input.
     hessian : Tensor, optional
         Mean outer product of the inputs, for GPTQ.
+    row_orders : list, optional
+        For each phase the output that stands at each position; None leaves them as they are.
 
     Raises
     ------
@@ -52,26 +55,46 @@ class QuantizedLinear(nn.Linear):
         clock: PhaseClock,
         rounding: Rounding,
         hessian: Tensor | None = None,
+        row_orders: list[tuple[int, ...] | None] | None = None,
     ) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
         self.weight, self.bias = linear.weight, linear.bias
         self.train(linear.training)
         self.plans, self.clock, self.rounding = plans, clock, rounding
-        weights: dict[tuple, Tensor] = {}
+        weights: dict[tuple, tuple[Tensor, Tensor | None]] = {}
         for index, plan in enumerate(plans):
-            key = (plan.order, plan.weight, plan.weight_method)
+            rows = None if row_orders is None else row_orders[index]
+            key = (plan.order, plan.weight, plan.weight_method, rows)
             if key not in weights:
-                weights[key] = quantized_weight(linear.weight, plan, hessian)
-            self.register_buffer(f"quantized_{index}", weights[key], persistent=False)
-            order = None if plan.order is None else torch.tensor(plan.order)
+                weights[key] = self._parameters_in(
+                    rows, quantized_weight(self.weight, plan, hessian)
+                )
+            gathers = plan.order is not None and plan.order_from is None
+            order = torch.tensor(plan.order) if gathers else None
+            for name, value in zip(("weight", "bias"), weights[key], strict=True):
+                self.register_buffer(f"{name}_{index}", value, persistent=False)
             self.register_buffer(f"order_{index}", order, persistent=False)
         self.to(linear.weight.device)
 
+    def _parameters_in(
+        self, rows: tuple[int, ...] | None, weight: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return a quantized weight, and the bias, with their rows in an order."""
+        bias = None if self.bias is None else self.bias.detach()
+        if rows is None:
+            return weight, bias
+        index = torch.tensor(rows, device=weight.device)
+        return weight[index], None if bias is None else bias[index]
+
+    def ordered(self, x: Tensor) -> Tensor:
+        """Return x (..., K) with its channels in the order of the phase."""
+        order = getattr(self, f"order_{self.clock.phase}")
+        return x if order is None else x.index_select(-1, order)
+
     def operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values of A (..., M, K) and B (N, K) in the order of the phase."""
-        phase = self.clock.phase
-        plan, order = self.plans[phase], getattr(self, f"order_{phase}")
-        x = x if order is None else x.index_select(-1, order)
+        plan = self.plans[self.clock.phase]
+        x = self.ordered(x)
         a = fake_mixed(x, plan.activation, self.rounding)
         if plan.dynamic is not None and plan.dynamic_format is not None:
             static = [name == plan.dynamic_format for name in plan.activation]
@@ -83,12 +106,13 @@ class QuantizedLinear(nn.Linear):
                 plan.dynamic.rows,
                 plan.dynamic.blocks,
                 static,
+                self.rounding,
             )
-        return a, getattr(self, f"quantized_{phase}")
+        return a, getattr(self, f"weight_{self.clock.phase}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., K) to (..., N)."""
-        return functional.linear(*self.operands(x), self.bias)
+        return functional.linear(*self.operands(x), getattr(self, f"bias_{self.clock.phase}"))
 
 
 class QuantizedMatMul(MatMul):

@@ -4,7 +4,7 @@ This is what is applied to a model, and what a compiler takes: each linear has t
 channels and the format of every K-block of both operands, each product the formats of every head.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from mixdit_sw.errors import MixditError
@@ -23,6 +23,9 @@ class LinearPlan:
         Format of each K-block, in the new order.
     order : tuple of int, optional
         Input channel that stands at each position; None leaves them as they are.
+    order_from : str, optional
+        Linear whose outputs come in this order because its weight's rows do, which costs nothing.
+        None: something before this layer has to gather channels.
     weight_method : str
         How the weight is rounded.
     dynamic : Dynamic, optional
@@ -34,6 +37,7 @@ class LinearPlan:
     activation: tuple[str, ...]
     weight: tuple[str, ...]
     order: tuple[int, ...] | None = None
+    order_from: str | None = None
     weight_method: str = "nearest"
     dynamic: Dynamic | None = None
     dynamic_format: str | None = None
@@ -90,14 +94,11 @@ class Plan:
         Fingerprint of the model that it was made for.
     phases : tuple of Phase
         By rising timestep.
-    rounding : str
-        Rounding of activations.
     """
 
     policy: Policy
     model: str
     phases: tuple[Phase, ...]
-    rounding: str = field(default="nearest-even")
 
     def phase_at(self, timestep: int) -> int:
         """Return the index of the phase of a timestep.

@@ -1,5 +1,7 @@
 """From a policy and a calibration to a plan: which channels, K-blocks and heads are high."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,9 @@ from mixdit_sw.policy.calibrate import Calibration
 from mixdit_sw.policy.description import FLOAT, AttentionRule, LinearRule, Policy
 from mixdit_sw.policy.plan import LinearPlan, Phase, Plan, ProductPlan
 from mixdit_sw.policy.targets import targets
+
+PRODUCERS = {"mlp.fc2": "mlp.fc1"}
+"""Linears, by the end of their name, whose input is an elementwise function of another's output."""
 
 
 def resolve(
@@ -45,13 +50,21 @@ def resolve(
         for name, module in modules.items():
             linear_rule, attention_rule = policy.rules(name, span[0])
             if isinstance(module, nn.Linear):
-                linears[name] = _linear_plan(linear_rule, calibration, name, module.weight, span)
+                plan = _linear_plan(linear_rule, calibration, name, module.weight, span)
+                linears[name] = _from_producer(plan, name, modules)
             else:
                 products[name] = _product_plan(attention_rule, calibration, name, span)
         phases.append(Phase(first=span[0], last=span[1], linears=linears, products=products))
-    return Plan(
-        policy=policy, model=calibration.model, phases=tuple(phases), rounding=policy.rounding
-    )
+    return Plan(policy=policy, model=calibration.model, phases=tuple(phases))
+
+
+def _from_producer(plan: LinearPlan, name: str, modules: dict[str, nn.Module]) -> LinearPlan:
+    """Leave the order to the linear before, where only an elementwise function is between them."""
+    for reader, producer in PRODUCERS.items():
+        source = name.removesuffix(reader) + producer
+        if plan.order is not None and name.endswith(reader) and source in modules:
+            return replace(plan, order_from=source)
+    return plan
 
 
 def channel_order(
@@ -119,7 +132,7 @@ def _costly_blocks(
     k = weight.shape[1]
     n_blocks = -(-k // LANES)
     count = min(rule.weight_high_blocks, n_blocks)
-    if count == 0 or FLOAT == rule.weight:
+    if count == 0 or rule.weight == FLOAT:
         return [False] * n_blocks
     chosen = list(range(k)) if order is None else list(order)
     weight, square = weight.float()[:, chosen], square[chosen]
@@ -143,8 +156,6 @@ def _product_plan(
             scores, f"b_{rule.magnitude}", span
         )
         high = set(torch.argsort(-size, stable=True)[: rule.high_heads].tolist())
-    low_pair, high_pair = (
-        (rule.qk, rule.high_qk) if product == "qk" else (rule.av, rule.high_av)
-    )
+    low_pair, high_pair = (rule.qk, rule.high_qk) if product == "qk" else (rule.av, rule.high_av)
     pairs = [high_pair if head in high else low_pair for head in range(heads)]
     return ProductPlan(a=tuple(p[0] for p in pairs), b=tuple(p[1] for p in pairs))
