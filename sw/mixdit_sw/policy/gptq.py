@@ -64,7 +64,7 @@ def gptq(weight: Tensor, hessian: Tensor, formats: Sequence[MicroExponentFormat]
                 tau = (_exponents(pair) < exponent).double()
                 step = torch.exp2(exponent - tau - (fmt.magnitude_bits - 1))
             codes = (rest[:, column] / step).round().clamp(-fmt.max_code, fmt.max_code)
-            result[:, column] = torch.where(exponent > -EXPONENT_BIAS, codes * step, 0.0)
+            result[:, column] = torch.where(rest[:, column].abs() < _LEAST, 0.0, codes * step)
             error = (rest[:, column] - result[:, column]) / spread[column, column]
             rest[:, column + 1 : stop] -= torch.outer(error, spread[column, column + 1 : stop])
             errors[:, column - start] = error
