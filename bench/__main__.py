@@ -13,6 +13,7 @@ BENCHMARKS = {
     "pe_study": "area and clock of PE variants",
     "accumulators": "quality of accumulator kinds",
     "policies": "quality of selection policies, about an hour",
+    "policy_speed": "sampling with quantization over float sampling",
 }
 
 

@@ -153,7 +153,7 @@ def quantized_weight(weight: Tensor, plan: LinearPlan, hessian: Tensor | None = 
     Raises
     ------
     MixditError
-        When they do not fit, the weight is not finite, or GPTQ has no Hessian.
+        When they do not fit, the weight is not finite or not float32, or GPTQ has no Hessian.
     """
     k = weight.shape[1]
     if len(plan.weight) != -(-k // LANES) or (plan.order is not None and len(plan.order) != k):
@@ -161,7 +161,10 @@ def quantized_weight(weight: Tensor, plan: LinearPlan, hessian: Tensor | None = 
             f"the plan has {len(plan.weight)} K-blocks of {LANES}, the weight {k} inputs: "
             "resolve the policy for this model"
         )
-    ordered = weight.detach().float()
+    if weight.dtype != torch.float32:
+        name = str(weight.dtype).removeprefix("torch.")
+        raise MixditError(f"the weight is {name}, policies need float32: call model.float()")
+    ordered = weight.detach()
     if not ordered.isfinite().all():
         raise MixditError("the weight has NaN or Inf: load a sound checkpoint")
     if plan.order is not None:

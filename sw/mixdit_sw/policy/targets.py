@@ -55,9 +55,17 @@ def check_supported(name: str, module: nn.Module) -> None:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Return a short hash of a model's parameters, their names and shapes."""
+    """Return a short hash of a model's parameters, their names and shapes.
+
+    Raises
+    ------
+    MixditError
+        When a parameter has no values.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
+        if value.is_meta:
+            raise MixditError(f"{name} has no values: load the model's weights first")
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -210,6 +210,20 @@ def test_weights_that_are_not_finite(small_model, calibration):
         apply_plan(small_model, plan)
 
 
+def test_weights_of_another_type(small_model, calibration):
+    calibration = replace(calibration, model=fingerprint(small_model.half()))
+    plan = resolve(Policy(), calibration, small_model)
+    with pytest.raises(MixditError, match=r"qkv: the weight is float16, .*: call model.float\(\)"):
+        apply_plan(small_model, plan)
+
+
+def test_weights_that_are_missing(small_model, calibration):
+    plan = resolve(Policy(), calibration, small_model)
+    small_model.get_submodule(FC1).to("meta")
+    with pytest.raises(MixditError, match=f"{FC1}.bias has no values: load the model's weights"):
+        apply_plan(small_model, plan)
+
+
 def test_heads_must_be_there(small_model, calibration, inputs):
     quantize_model(small_model, Policy(attention=AttentionRule(high_heads=1)), calibration)
     with pytest.raises(MixditError, match=r"must have 2 heads on axis -3, not shape \(3, 4, 8\)"):

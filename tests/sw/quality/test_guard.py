@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from mixdit_sw.policy.apply import quantize_model
+from mixdit_sw.policy.calibrate import CalibrationConfig, calibrate
+from mixdit_sw.policy.description import Policy
 from mixdit_sw.quality.guard import Guarded, NotFiniteError
 
 X, T, LABELS = torch.ones(2, 1, 8, 8), torch.tensor([7, 7]), torch.tensor([0, 1])
@@ -21,6 +24,15 @@ def test_the_layer_is_named(tiny_bundle, name, value):
     with pytest.raises(NotFiniteError, match=f"^{name} has NaN or Inf at timestep 7: check its w"):
         Guarded(tiny_bundle.model)(X, T, LABELS)
     assert all(not module._forward_hooks for module in tiny_bundle.model.modules())
+
+
+def test_a_quantized_layer_is_named(tiny_bundle):
+    model = tiny_bundle.model
+    calibration = calibrate(model, tiny_bundle.schedule, CalibrationConfig(images=2, steps=2))
+    with quantize_model(model, Policy(), calibration):
+        model.blocks[0].mlp.fc2.weight_0[3, 4] = torch.nan
+        with pytest.raises(NotFiniteError, match="^blocks.0.mlp.fc2 has NaN or Inf at timestep 7"):
+            Guarded(model)(X, T, LABELS)
 
 
 def test_a_bad_input_is_named(tiny_bundle):
