@@ -14,6 +14,8 @@ BENCHMARKS = {
     "accumulators": "quality of accumulator kinds",
     "policies": "quality of selection policies, about an hour",
     "policy_speed": "sampling with quantization over float sampling",
+    "policy_bits": "bits of float32 products against the engine's",
+    "twin": "exactness and outliers of the twins",
 }
 
 
