@@ -112,7 +112,10 @@ class QuantizedLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., K) to (..., N)."""
-        return functional.linear(*self.operands(x), getattr(self, f"bias_{self.clock.phase}"))
+        result = functional.linear(*self.operands(x))
+        bias = getattr(self, f"bias_{self.clock.phase}")
+        # Apart, as on the engine: inside the product it would be rounded with the partial sums.
+        return result if bias is None else result.add_(bias)
 
 
 class QuantizedMatMul(MatMul):
