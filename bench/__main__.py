@@ -12,7 +12,7 @@ BENCHMARKS = {
     "gather": "cycles of reordering",
     "pe_study": "area and clock of PE variants",
     "accumulators": "quality of accumulator kinds",
-    "policies": "quality of selection policies, about an hour",
+    "policies": "quality of selection policies, hours",
     "policy_speed": "sampling with quantization over float sampling",
     "policy_bits": "bits of float32 products against the engine's",
     "twin": "exactness and outliers of the twins",
