@@ -162,7 +162,12 @@ def _retarget(request: Request, plan: Any) -> Request:
 def predict_quickly(
     config: EngineConfig, program: Program, timing: MemoryTiming | None = None
 ) -> dict[Register, int]:
-    """Return what `predict` does, without running what repeats."""
+    """Return what `predict` does, without running what repeats.
+
+    Results that are stored as operands are not looked at for repeats: their groups differ.
+    """
+    if any(gemm.as_operand is not None for gemm in program.gemms):
+        return EngineModel(config, program, timing or MemoryTiming()).run()
     model = EngineModel(config, program, timing or MemoryTiming())
     state = State(model)
     steps, panels, commands = Level(state), Panels(state), Commands(state)

@@ -17,20 +17,22 @@ from mixdit_sim.engine.model.compute import Feed
 from mixdit_sim.engine.model.engine import EngineModel
 from mixdit_sim.engine.model.loads import Loader, LoadWalker, OperandPlan, Reader, Request
 from mixdit_sim.engine.model.parts import Address, Fifo, Loop, Memory
-from mixdit_sim.engine.model.stores import StoreWalker, TileSteps, Writer
+from mixdit_sim.engine.model.stores import Quantizer, StoreWalker, TileKind, TileSteps, Writer
 from mixdit_sw.engine.commands import ADDRESSES, Command, command_bytes
 from mixdit_sw.engine.shape import EngineShape
 
 POSITIONS = {
     EngineModel: {
-        "commands", "config", "counters", "feed_slot", "number", "pointer", "store_slot", "work",
+        "commands", "config", "counters", "feed_slot", "number", "pointer", "store_slot", "stored",
+        "work",
     },
     Feed: {"at", "base", "behind", "blocks", "here", "loader", "loop", "next_command"},
     LoadWalker: {"loop"},
     Loader: {"freed", "written"},
     Loop: set(),
     Memory: {"now", "reads", "responses"},
-    StoreWalker: {"command", "loop"},
+    Quantizer: {"sizes"},
+    StoreWalker: {"column", "command", "formats", "loop", "panel_column"},
     Reader: {"address"},
     Writer: {"address", "writes"},
 }  # fmt: skip
@@ -142,7 +144,7 @@ class State:
             tuple(max(0, at - now) for at in memory.responses),
             model.reader.address % self.burst,
             writer.address % self.burst,
-            tuple((at % self.burst, beats) for at, beats in _content(writes)),
+            tuple((at % self.burst, *rest) for at, *rest in _content(writes)),
             None if model.feed_slot is None else model.number - model.feed_slot,
             None if model.store_slot is None else model.number - model.store_slot,
             self._pointer(),
@@ -188,6 +190,7 @@ _RULES: dict[type, Callable[[State, Any], Any]] = {
     EngineShape: lambda state, x: None,
     Fifo: lambda state, x: (x.valid, *(state._freeze(v) for v in _content(x))),
     OperandPlan: lambda state, x: state._plan_of[id(x)],
+    TileKind: lambda state, x: x,
     TileSteps: lambda state, x: x,
     Request: lambda state, x: (x.address % state.burst, x.beats, state._freeze(x.target)),
 }
