@@ -80,14 +80,14 @@ def test_rtl_is_checked_against_golden(report, inputs):
 
 @needs_icarus
 def test_mismatch_is_exit_status_1(mixdit, inputs, monkeypatch):
-    real = sim_gemm.run_gemms
+    real = sim_gemm.run_layers
 
     def wrong(*arguments, **options):
         results = real(*arguments, **options)
-        results[0].c.view(np.uint32)[0, 0] ^= 1
+        results[0].c[0].view(np.uint32)[0, 0] ^= 1
         return results
 
-    monkeypatch.setattr(sim_gemm, "run_gemms", wrong)
+    monkeypatch.setattr(sim_gemm, "run_layers", wrong)
     rtl = ["--backend", "rtl", "--simulator", "icarus", "--preset", "tiny"]
     done = mixdit(*inputs.gemm, *rtl, "--out", inputs.folder / "c.npy")
     assert done.status == 1
