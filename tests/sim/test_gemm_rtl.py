@@ -59,8 +59,9 @@ def test_rtl_and_golden_write_the_same_bytes(simulator, tmp_path):
     assert found == expected
     assert on_rtl.bit_exact
     assert on_rtl.mismatches == 0
-    assert on_rtl.cycles == on_rtl.predicted_cycles == by_model.predicted_cycles
-    assert on_rtl.utilization == by_model.utilization
+    assert (on_rtl.scope, by_model.scope) == ("engine", "array")
+    assert on_rtl.cycles == on_rtl.predicted_cycles > by_model.predicted_cycles
+    assert on_rtl.utilization < by_model.utilization
     assert on_rtl.nan_blocks == by_model.nan_blocks == 1
     assert on_rtl.padding == 10
     assert (by_model.cycles, by_model.bit_exact, by_model.mismatches) == (None, None, None)
