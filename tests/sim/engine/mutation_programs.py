@@ -96,18 +96,34 @@ def gemm(rng, m, k, n, a_formats, b_formats, *, steps=(), bf16=False):
     )
 
 
-def hard_epilogue(rng, size):
-    """A GEMM whose epilogue rounds, cancels and overflows everywhere."""
-    plain = gemm(rng, size, 16, size, (MX9,), (MX6,))
-    words = {name: hard_numbers(rng.integers(100, 155, size), rng) for name in STEPS[:3]}
-    vectors = {name: as_float32(found) for name, found in words.items()}
-    c = apply_epilogue(golden_gemm(plain.a, plain.b, KIND), **vectors)
-    exponents = as_words(c) >> 23 & 255
-    gaps = rng.choice([0, 0, 1, 2, 3, 5, 9, 14, 20, 23, 24, 25, 26, 30], c.shape)
-    residual = hard_numbers(np.clip(exponents - gaps, 1, 254).astype(np.int64), rng)
-    near = as_words(c) ^ np.uint32(1 << 31) ^ rng.integers(0, 9, c.shape, dtype=np.uint32)
-    residual = np.where(rng.random(c.shape) < 0.3, near, residual)
-    return replace(plain, **vectors, residual=as_float32(residual.astype(np.uint32)))
+def hard_epilogue(rng, size, *formats):
+    """A GEMM whose epilogue rounds, cancels, overflows and underflows everywhere."""
+    plain = gemm(rng, size, 32, size, *formats)
+    c = golden_gemm(plain.a, plain.b, KIND)
+    # Rows in the middle, and at both ends of the exponents.
+    target = rng.choice([127, 127, 4, 250], size)
+    middle = np.median(as_words(c) >> 23 & 255, axis=1).astype(np.int64)
+    row_scale = hard_words(target + 127 - middle, rng)
+    col_scale = hard_words(rng.integers(124, 131, size), rng)
+    scaled = {"row_scale": as_float32(row_scale), "col_scale": as_float32(col_scale)}
+    c = apply_epilogue(c, **scaled)
+    bias = as_float32(hard_words(near_exponents(c, rng)[rng.integers(size)], rng))
+    c = apply_epilogue(c, bias=bias)
+    opposite = as_words(c) ^ np.uint32(1 << 31) ^ rng.integers(0, 9, c.shape, dtype=np.uint32)
+    residual = hard_words(near_exponents(c, rng), rng)
+    residual = np.where(rng.random(c.shape) < 0.3, opposite, residual).astype(np.uint32)
+    return replace(plain, **scaled, bias=bias, residual=as_float32(residual))
+
+
+def near_exponents(c, rng):
+    """Biased exponents at most a significand below those of c."""
+    gaps = rng.choice([-1, 0, 0, 1, 2, 3, 5, 9, 14, 20, 23, 24, 25, 26, 30], c.shape)
+    return (as_words(c) >> 23 & 255).astype(np.int64) - gaps
+
+
+def hard_words(exponents, rng):
+    """FP32 words of such exponents, as far as there are."""
+    return hard_numbers(np.clip(exponents, 1, 254), rng)
 
 
 def moved(program, origin):
@@ -167,16 +183,24 @@ def _good(rng, config):
     # Results are the bottleneck, or the epilogue's operands.
     slow = [gemm(rng, 8, 16, 8, (MX6,), (MX6,), steps=STEPS)]
     yield planned(slow, [Schedule(False, 4)], MemoryTiming(150, 1, 7))
-    for b in (False, True):
-        yield planned([hard_epilogue(rng, 24)], [Schedule(b, 3)], MemoryTiming(2, 2, 1))
+    for b, formats in ((False, ((MX9,), (MX6,))), (True, ((MX4,), (MX4, MX9)))):
+        plan = [Schedule(b, 3)]
+        yield planned([hard_epilogue(rng, 24, *formats)], plan, MemoryTiming(2, 2, 1))
     # Sums of many sizes; tiles that nearly fill a buffer; more tiles than a byte counts.
     sums = [gemm(rng, 16, 96, 16, (MX9,), (MX9, MX6))]
     yield planned(sums, [Schedule(False, 2)], MemoryTiming(2, 2, 1))
     deep = [gemm(rng, 2, 16 * k, 2, (a,), (b,)) for k, a, b in ((63, MX6, MX4), (31, MX9, MX6))]
     yield planned(deep, [Schedule(False, 1), Schedule(True, 1)], MemoryTiming(1, 2, 1))
-    many = [gemm(rng, *size, (MX4,), (MX4,), bf16=True) for size in ((520, 9, 2), (2, 9, 520))]
-    for plans in ([(True, 1), (True, 83)], [(False, 5), (False, 1)]):
-        yield planned(many, [Schedule(*plan) for plan in plans], MemoryTiming(1, 2, 1))
+    for size, plans in (
+        ((1022, 2), ((True, 1), (False, 5))),
+        ((2, 1022), ((True, 83), (False, 1))),
+    ):
+        many = gemm(rng, size[0], 16, size[1], (MX4,), (MX4,), bf16=True)
+        for plan in plans:
+            yield planned([many], [Schedule(*plan)], MemoryTiming(1, 2, 1))
+    # More bursts without response than the writer has room for.
+    flood = [gemm(rng, 10, 16, 80, (MX4,), (MX4,))]
+    yield planned(flood, [Schedule(True, 40)], MemoryTiming(150, 2, 1))
     for _ in range(8):
         yield random_case(rng, config, (9, 90), 2)
 
@@ -286,6 +310,10 @@ def _stopped(rng):
                 _small(rng, steps=()), stationary_b=b, c_row_beats=0, c_col_beats=0, **values
             )
             yield Trial(program, timing, error=None, stop_after=700)
+    flood = compile_gemms([gemm(rng, 6, 16, 40, (MX4,), (MX4,))], SHAPE, plans=[Schedule(True, 20)])
+    for cycles in range(150, 360, 15):
+        timing = MemoryTiming(60 + cycles % 2, 1, 1 + cycles % 4)
+        yield Trial(flood, timing, Error.STOPPED, stop_after=cycles)
     for cycles in (3, 11, 60, 150, 231):
         program = _small(rng)
         yield Trial(program, error=Error.STOPPED, stop_after=cycles)
@@ -298,7 +326,6 @@ def _too_many(rng):
         count = 1 + (1 << bit)
         yield Trial(changed(program, k_blocks=count), error=Error.LENGTH)
         for name in ("row_tiles", "col_tiles"):
-            for b in (0, 1):
-                values = {name: count, "stationary_b": b, "c_row_beats": 0, "c_col_beats": 0}
-                other = "col_tiles" if name == "row_tiles" else "row_tiles"
-                yield Trial(changed(program, **values, **{other: 1}), error=None, stop_after=300)
+            values = {name: count, "stationary_b": bit % 2, "c_row_beats": 0, "c_col_beats": 0}
+            other = "col_tiles" if name == "row_tiles" else "row_tiles"
+            yield Trial(changed(program, **values, **{other: 1}), error=None, stop_after=300)

@@ -22,8 +22,8 @@ WORDS = 4096
 SEED = 1
 MUTANTS = 20
 """Of each unit."""
-SHARE = 0.95
-"""That must be killed."""
+SHARE = 0.85
+"""Of all mutants, equivalent ones among them, that must be told apart (docs/mutation.md)."""
 PATIENCE = 100_000
 REGISTERS = 64
 
