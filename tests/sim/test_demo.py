@@ -8,7 +8,7 @@ import pytest
 from matplotlib import image
 
 from mixdit_cli import main
-from mixdit_hw.config import get_preset
+from mixdit_hw.engine.config import get_engine
 from mixdit_sim.demo import picture, run, workload
 from mixdit_sim.demo.report import DemoReport, LayerReport
 from mixdit_sim.demo.workload import Layer, Part, capture_layers, quantize_all_mx6
@@ -95,10 +95,10 @@ def test_high_heads_have_the_largest_scores(layers):
 def test_report_json_and_picture(few, tmp_path):
     told = []
     report = run.run_demo(
-        get_preset("tiny"), tmp_path / "out", simulator="icarus", progress=told.append
+        get_engine("tiny"), tmp_path / "out", simulator="icarus", progress=told.append
     )
     files = sorted(file.name for file in (tmp_path / "out").iterdir())
-    assert files == ["array.v", "demo.json", "demo.png", "manifest.json"]
+    assert files == ["demo.json", "demo.png", "engine.v", "manifest.json"]
     assert report.passed
     assert [gemm.name for gemm in report.gemms] == NAMES
     assert all(gemm.cycles == gemm.predicted_cycles for gemm in report.gemms)
@@ -125,6 +125,7 @@ def outcome(name="fc1", **changes):
         "cycles": 30,
         "predicted_cycles": 30,
         "utilization": 0.5,
+        "stalls": {},
         "qsnr_db": 30.0,
         "qsnr_mx6_db": 28.0,
         "mismatches": 0,
@@ -136,7 +137,7 @@ def outcome(name="fc1", **changes):
     ("fault", "status"), [({}, 0), ({"mismatches": 1}, 1), ({"cycles": 31}, 1)]
 )
 def test_any_fault_fails_the_demo(fault, status, monkeypatch, capsys, tmp_path):
-    area = run.report_area(get_preset("tiny"), top="to_fp32")
+    area = run.report_area(get_engine("tiny").array, top="to_fp32")
     report = DemoReport(gemms=[outcome(), outcome(**fault)], area=area)
     monkeypatch.setattr(run, "run_demo", lambda *_, **__: report)
     monkeypatch.setattr(main.sys, "argv", ["mixdit", "demo", "--out", str(tmp_path)])
@@ -148,15 +149,15 @@ def test_any_fault_fails_the_demo(fault, status, monkeypatch, capsys, tmp_path):
 
 @needs_icarus
 def test_flipped_bit_is_a_mismatch(few, tmp_path, monkeypatch):
-    real = run.run_gemms
+    real = run.run_layers
 
     def wrong(*arguments, **options):
         results = real(*arguments, **options)
-        results[-1].c.view(np.uint32)[0, 0] ^= 1
+        results[-1].c[-1].view(np.uint32)[0, 0] ^= 1
         return results
 
-    monkeypatch.setattr(run, "run_gemms", wrong)
-    report = run.run_demo(get_preset("tiny"), tmp_path, simulator="icarus")
+    monkeypatch.setattr(run, "run_layers", wrong)
+    report = run.run_demo(get_engine("tiny"), tmp_path, simulator="icarus")
     assert [gemm.mismatches for gemm in report.gemms] == [0, 0, 0, 0, 0, 1]
     assert not report.passed
 
