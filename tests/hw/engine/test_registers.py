@@ -93,6 +93,8 @@ def test_parameters(config):
         assert await bus.read(Register.WORDS) == shape.a_words | shape.b_words << 16
         steps = ("row_scale", "col_scale", "bias", "residual")
         features = sum(1 << i for i, name in enumerate(steps) if name in config.steps)
+        # MX9, MX6, MX4 by their magnitude bits.
+        features |= 7 << 8 | 4 << 12 | 2 << 16
         assert await bus.read(Register.FEATURES) == features
 
     with_bus(config, drive)
