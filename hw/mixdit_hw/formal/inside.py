@@ -1,6 +1,6 @@
 """Registers inside a unit: an induction has to say how they go together."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 
 
@@ -9,3 +9,17 @@ def open_unit(unit: wiring.Component) -> Module:
     inside = unit.elaborate(None)
     vars(unit)["elaborate"] = lambda platform: inside
     return inside
+
+
+def find(inside: Module, name: str) -> Signal:
+    """Return the signal of a name that a module assigns.
+
+    Raises
+    ------
+    KeyError
+        Where there is none, or more than one.
+    """
+    found = [signal for signal in inside._driving if signal.name == name]
+    if len(found) != 1:
+        raise KeyError(f"There are {len(found)} signals {name}")
+    return found[0]
