@@ -33,8 +33,8 @@ class FeedProof(wiring.Component):
     """A feed between two operand buffers, with free commands, a free loader and a free array.
 
     The loader writes, whenever there is space, blocks of any digits; every tile has as many
-    K-blocks, and its last one says so. Packets, which decide nothing here, are 0. Places are compared by their distance from the first one
-    that is not released.
+    K-blocks, and its last one says so. Packets, which decide nothing here, are 0. Places are
+    compared by their distance from the first one that is not released.
 
     Members
     -------

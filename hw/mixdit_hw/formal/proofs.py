@@ -17,6 +17,7 @@ from mixdit_hw.formal.aligned import AlignedProof
 from mixdit_hw.formal.axi import short_bursts
 from mixdit_hw.formal.converter import ConverterProof
 from mixdit_hw.formal.join import JoinProof
+from mixdit_hw.formal.operands import FeedProof
 from mixdit_hw.formal.queues import QueueProof, SlotProof
 from mixdit_hw.formal.reads import ReadOrderProof, ReadProof
 from mixdit_hw.formal.runner import Result, prove
@@ -61,7 +62,7 @@ class Proof:
 def proofs() -> list[Proof]:
     """Return all proofs."""
     arithmetic = [*_fp32(), *_aligned(), *_join(), *_converter()]
-    return [*arithmetic, *_streams(), *_sequencer(), *_queues(), *_masters(), *_control()]
+    return [*arithmetic, *_streams(), *_sequencer(), *_queues(), *_masters(), *_control(), *_feed()]
 
 
 def _fp32() -> list[Proof]:
@@ -266,4 +267,11 @@ def _control() -> list[Proof]:
             depth=depth,
             heavy=True,
         ),
+    ]
+
+
+def _feed() -> list[Proof]:
+    return [
+        Proof("feed", FeedProof, depth=10, heavy=True),
+        Proof("feed_cover", FeedProof, mode="cover", depth=16, heavy=True),
     ]

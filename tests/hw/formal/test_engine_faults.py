@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from mixdit_hw.engine import controller, fifo, reader, writer
+from mixdit_hw.engine import controller, feed, fifo, reader, writer
 from mixdit_hw.engine.config import ENGINES
-from mixdit_hw.formal import control, queues, reads, writes
+from mixdit_hw.formal import control, operands, queues, reads, writes
 from mixdit_hw.formal.axi import short_bursts
 from mixdit_hw.formal.runner import PropertyError, prove
 
@@ -181,3 +181,17 @@ def test_controller_starts_while_it_runs(monkeypatch):
     harness = partial(control.StartProof, SMALL)
     names = fails(monkeypatch, controller, control, "Controller", old, new, harness, 6)
     assert names == ["the_same"]
+
+
+@HEAVY
+@pytest.mark.parametrize(
+    ("old", "new", "property_"),
+    [
+        ("return port.written.count != port.at.count", "return Const(1)", "reads_what_is_written_"),
+        ("sum_ - depth, sum_)", "sum_ - depth + 1, sum_)", "place_"),
+        ("block_end & Mux(is_streamed", "in_block & Mux(is_streamed", "releases_what_is_read_"),
+    ],
+)
+def test_feed(monkeypatch, old, new, property_):
+    found = fails(monkeypatch, feed, operands, "Feed", old, new, operands.FeedProof, 10)
+    assert any(name.startswith(property_) for name in found)
