@@ -1,5 +1,7 @@
 """What every AXI4 master must keep to, and small engines to prove it with."""
 
+from collections.abc import Callable
+
 from amaranth.hdl import Cat, Module, Signal, Value
 
 from mixdit_hw.config import ArrayConfig
@@ -42,7 +44,14 @@ def assume_stays(m: Module, name: str, valid: Value, ready: Value, payload: list
     _stays(m, name, valid, ready, payload, lambda c: assume(m, c))
 
 
-def _stays(m: Module, name: str, valid: Value, ready: Value, payload: list, state: object) -> None:
+def _stays(
+    m: Module,
+    name: str,
+    valid: Value,
+    ready: Value,
+    payload: list[Value],
+    state: Callable[[Value], None],
+) -> None:
     now = Cat(payload)
     waited, before = Signal(name=f"{name}_waited"), Signal(len(now), name=f"{name}_before")
     m.d.sync += [waited.eq(valid & ~ready), before.eq(now)]
