@@ -167,6 +167,8 @@ class Controller(wiring.Component):
                 self.running.eq(~fsm.ongoing("IDLE")),
                 works.eq(Cat(fsm.ongoing(name) for name in WORKING).any()),
             ]
+            # What its proof speaks of (mixdit_hw.formal.control).
+            self._states = {name: fsm.ongoing(name) for name in tuple(fsm.encoding)}
         with m.If(works):
             for bad, code, address in (
                 (self.stop, Error.STOPPED, present),

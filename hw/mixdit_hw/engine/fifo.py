@@ -47,13 +47,15 @@ class Fifo(wiring.Component):
             self.o.payload.eq(fro.data),
         ]
         m.d.sync += [stored.eq(stored + put - fetch), level.eq(level + put - take)]
-        for enable, address in ((put, to.addr), (fetch, fro.addr)):
-            place = Signal(range(self._depth), name=f"{enable.name}_at")
+        put_at, fetch_at = Signal(range(self._depth)), Signal(range(self._depth))
+        for enable, address, place in ((put, to.addr, put_at), (fetch, fro.addr, fetch_at)):
             m.d.comb += address.eq(place)
             with m.If(enable):
                 m.d.sync += place.eq(Mux(place == self._depth - 1, 0, place + 1))
         with m.If(~self.o.valid | self.o.ready):
             m.d.sync += self.o.valid.eq(fetch)
+        # What its proof speaks of (mixdit_hw.formal.queues).
+        self._stored, self._level, self._put_at, self._fetch_at = stored, level, put_at, fetch_at
         return m
 
 

@@ -89,7 +89,7 @@ class Reader(wiring.Component):
         m = Module()
         m.submodules.queue = queue = Fifo(request_layout(self._config), REQUESTS)
         # In bus words; a burst may be added while fewer than a burst's words are missing to it.
-        on_way = Signal(range(self._config.outstanding + 1))
+        self._on_way = on_way = Signal(range(self._config.outstanding + 1))
         asked, asked_beats = self._ask(m, queue, on_way)
         came = self._hand_on(m, queue)
         m.d.sync += on_way.eq(on_way + Mux(asked, asked_beats, 0) - came)

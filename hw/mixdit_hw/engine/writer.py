@@ -73,7 +73,7 @@ class Writer(wiring.Component):
         begins, pending = self._begin(m, lengths, addresses)
         self._send(m, lengths)
         answered = self._answer(m, addresses)
-        without_response = Signal(range(BURSTS + 1))
+        self._without_response = without_response = Signal(range(BURSTS + 1))
         m.d.sync += without_response.eq(without_response + begins - answered)
         m.d.comb += self.idle.eq((without_response == 0) & ~pending)
         return m
@@ -86,7 +86,8 @@ class Writer(wiring.Component):
         config, ports = self._config, self._ports()
         address, left = Signal(config.beat_bits), Signal.like(self.request.payload.beats)
         beats = Signal(range(config.burst + 1))
-        free, begins, pending, source = Signal(), Signal(), Signal(), Signal()
+        free, begins, source = Signal(), Signal(), Signal()
+        self._pending = pending = Signal()
         shown, shown_len = Signal(config.beat_bits), Signal(8)
         valids, taken = fork(m, "aw", pending, [port.awready for port in ports])
         to_boundary = config.burst - address[: (config.burst - 1).bit_length()]
