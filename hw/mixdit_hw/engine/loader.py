@@ -123,7 +123,11 @@ class Loader(wiring.Component):
                         Mux(
                             done,
                             ~last_in_section
-                            & (last_in_group | (after < self._granules(following, is_b))),
+                            & Mux(
+                                last_in_group,
+                                following < len(formats),
+                                after < self._granules(following, is_b),
+                            ),
                             ~have,
                         )
                     ),
