@@ -343,9 +343,9 @@ def compile_gemms(
             (command.residual_address, _optional(pack_matrix, gemm.residual, shape, grid)),
             (
                 command.row_vector_address,
-                pack_vector(rows, shape.rows, grid[0], shape),
+                pack_vector(rows, shape.rows, shape, grid[0]),
             ),
-            (command.col_vector_address, pack_vector(columns, shape.cols, grid[1], shape)),
+            (command.col_vector_address, pack_vector(columns, shape.cols, shape, grid[1])),
         ):
             if content is not None and content.size:
                 program.image.parts.append((address, content.reshape(-1)))

@@ -74,9 +74,15 @@ def _slices(blocks: Blocks, fmt: Format, tiles: int, height: int) -> np.ndarray:
     return padded.reshape(tiles, -1)
 
 
-def pack_matrix(x: np.ndarray, shape: EngineShape, grid: tuple[int, int]) -> np.ndarray:
-    """Return a float32 matrix (M, N) as a grid of tiles of words, uint8 (rows, columns, bytes)."""
+def pack_matrix(
+    x: np.ndarray, shape: EngineShape, grid: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Return a float32 matrix (M, N) as a grid of tiles of words, uint8 (rows, columns, bytes).
+
+    The grid is the smallest that holds the matrix, if none is given.
+    """
     height, width = shape.rows, shape.cols
+    grid = grid or (-(-x.shape[0] // height), -(-x.shape[1] // width))
     padded = np.zeros((grid[0] * height, grid[1] * width), np.float32)
     padded[: x.shape[0], : x.shape[1]] = x
     tiles = padded.reshape(grid[0], height, grid[1], width).swapaxes(1, 2)
@@ -114,7 +120,9 @@ def unpack_matrix(
     return tiles.reshape(grid[0] * height, -1)[:m, :n].view(np.float32).copy()
 
 
-def pack_vector(parts: list[np.ndarray], size: int, tiles: int, shape: EngineShape) -> np.ndarray:
+def pack_vector(
+    parts: list[np.ndarray], size: int, shape: EngineShape, tiles: int | None = None
+) -> np.ndarray:
     """Return vectors of tiles' rows or columns, for each tile one after the other in bus words.
 
     Parameters
@@ -123,11 +131,12 @@ def pack_vector(parts: list[np.ndarray], size: int, tiles: int, shape: EngineSha
         Vectors of the same length.
     size : int
         Words of a tile.
-    tiles : int
-        Tiles.
     shape : EngineShape
         Engine.
+    tiles : int, optional
+        Tiles, if more than the vectors fill.
     """
+    tiles = tiles or (-(-len(parts[0]) // size) if parts else 0)
     width = -(-size // shape.lanes) * shape.lanes
     words = np.zeros((tiles, len(parts), width), np.float32)
     for i, part in enumerate(parts):

@@ -62,7 +62,7 @@ def test_names_of_steps():
     for steps in range(1 << len(STEPS)):
         names = Command(opcode=Opcode.GEMM, steps=steps).step_names
         assert names == tuple(n for i, n in enumerate(STEPS) if steps & 1 << i)
-    assert len(ADDRESSES) == 6
+    assert len(ADDRESSES) == 7
 
 
 def test_distance_of_commands():

@@ -37,11 +37,12 @@ def read_tile(tile, shape, height, blocks):
             fmt = get_format(shape.formats[tags >> 2 * k & 3])
             size = height * fmt.row_bytes(LANES)
             yield fmt, tile[at : at + size].reshape(height, -1)
-            at += size
+            # Here a group is a K-block.
+            end = -(-(at + size) // bus) * bus
+            assert not tile[at + size : end].any()
+            at = end
         assert tags >> 2 * here == 0
-        end = -(-at // bus) * bus
-        assert not tile[at:end].any()
-        at, left = end, left - here
+        left -= here
     assert at == tile.size
 
 
