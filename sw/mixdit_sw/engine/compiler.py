@@ -194,9 +194,9 @@ def schedules(gemm: GemmSize, shape: EngineShape) -> list[Schedule]:
 def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
     """Return the schedule that should wait least for memory.
 
-    A panel is loaded while the one before is in use, as far as the buffer has room for both; what
-    it has no room for is waited for. Among those within a half percent of the fastest the one that
-    loads least is taken.
+    The first panel is waited for. Another one is loaded while the one before is in use, as far as
+    the buffer has room for both; what it has no room for is waited for. Among schedules within a
+    half percent of the fastest the one that loads least is taken.
 
     Raises
     ------
@@ -214,7 +214,8 @@ def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
         missing = max(0, 2 * words - shape.words(is_b)) if panels > 1 else 0
         beats = gemm.beats(shape, is_b) / gemm.words(is_b)
         waits = panels * missing * beats
-        return max(compute, loads) + waits, loads
+        first_panel = schedule.panel * gemm.beats(shape, is_b)
+        return max(compute, loads) + first_panel + waits, loads
 
     costs = {schedule: cost(schedule) for schedule in schedules(gemm, shape)}
     fastest = min(time for time, _ in costs.values())
