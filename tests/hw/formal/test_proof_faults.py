@@ -12,7 +12,7 @@ from mixdit_hw.blocks import converter
 from mixdit_hw.blocks.gather import Gather
 from mixdit_hw.blocks.transpose import Transpose
 from mixdit_hw.config import PRESETS
-from mixdit_hw.engine.fifo import Fifo
+from mixdit_hw.engine.fifo import Slot
 from mixdit_hw.formal import sequencer as sequencer_proof
 from mixdit_hw.formal.aligned import AlignedProof
 from mixdit_hw.formal.converter import ConverterProof
@@ -45,9 +45,9 @@ def test_fp32_truncates(monkeypatch):
 
 
 def test_fp32_forgets_what_is_cut_off(monkeypatch):
-    shift = fp32._shift_right_sticky
+    shift = fp32.shift_right_sticky
     monkeypatch.setattr(
-        fp32, "_shift_right_sticky", lambda m, x, n: (shift(m, x, n)[0], Const(0, 1))
+        fp32, "shift_right_sticky", lambda m, x, n: (shift(m, x, n)[0], Const(0, 1))
     )
     assert rejected(StepProof(*WIDTHS, Case(-25, -25))) == "fault: equal fails"
 
@@ -148,12 +148,12 @@ class Impatient(wiring.Component):
 @pytest.mark.parametrize(
     "unit",
     [
-        lambda: Fifo(8, 4),
+        lambda: Slot(8),
         pytest.param(lambda: converter.MxConverter(FORMATS), marks=pytest.mark.heavy),
         pytest.param(lambda: Gather(2, width=1), marks=pytest.mark.heavy),
         lambda: Transpose(width=1),
     ],
-    ids=["fifo", "converter", "gather", "transpose"],
+    ids=["slot", "converter", "gather", "transpose"],
 )
 def test_stream_that_does_not_wait(unit):
     assert "stays" in rejected(StreamProof(Impatient(unit()), 2), mode="prove", depth=2)
