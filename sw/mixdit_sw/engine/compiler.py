@@ -215,7 +215,8 @@ def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
         beats = gemm.beats(shape, is_b) / gemm.words(is_b)
         waits = panels * missing * beats
         first_panel = schedule.panel * gemm.beats(shape, is_b)
-        return max(compute, loads) + first_panel + waits, loads
+        stores = result_bytes(gemm, shape) // shape.bus_bytes
+        return max(compute, loads + stores) + first_panel + waits, loads
 
     costs = {schedule: cost(schedule) for schedule in schedules(gemm, shape)}
     fastest = min(time for time, _ in costs.values())
