@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_sim.workloads import Matmul, Workload, formats
-from mixdit_sw.engine.compiler import GemmSize, Program, compile_sizes
+from mixdit_sw.engine.compiler import Program, compile_sizes
+from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.formats import LANES
 

@@ -18,8 +18,8 @@ from mixdit_sim.estimate import (
 )
 from mixdit_sim.programs import layer_program, split_k
 from mixdit_sim.workloads import Matmul, Policy, Workload, get_workload, with_policy
-from mixdit_sw.engine.compiler import GemmSize
 from mixdit_sw.engine.registers import Register
+from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import MX6, MX9
 

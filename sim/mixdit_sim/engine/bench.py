@@ -34,12 +34,12 @@ class EngineBench:
         await self.pulse("rst", 3)
         await FallingEdge(dut.clk)
 
-    async def write(self, offset: int, value: int) -> None:
-        """Write a register."""
+    async def write(self, offset: int, value: int, strobes: int = 15) -> None:
+        """Write a register, or those bytes of it whose strobes are set."""
         dut = self.dut
         dut.control__awaddr.value = offset
         dut.control__wdata.value = value
-        dut.control__wstrb.value = 15
+        dut.control__wstrb.value = strobes
         dut.control__awvalid.value = 1
         dut.control__wvalid.value = 1
         await FallingEdge(dut.clk)

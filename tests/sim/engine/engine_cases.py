@@ -9,9 +9,10 @@ from mixdit_sim.engine.model.engine import predict
 from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sim.engine.rtl import program_job, run_jobs
 from mixdit_sw.engine.commands import COMMAND_WORDS, STEPS, Error, command_bytes
-from mixdit_sw.engine.compiler import LayerGemm, Program, compile_gemms, schedules
+from mixdit_sw.engine.compiler import LayerGemm, Program, compile_gemms
 from mixdit_sw.engine.layout import pack_operand
 from mixdit_sw.engine.registers import Register, Status
+from mixdit_sw.engine.schedule import schedules
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import MX4, MX6, MX9
 from mixdit_sw.gemm.epilogue import apply_epilogue, to_bf16

@@ -10,8 +10,9 @@ from mixdit_sim.engine.model.engine import EngineModel
 from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sim.engine.rtl import Disturbance, Fault
 from mixdit_sw.engine.commands import Error
-from mixdit_sw.engine.compiler import LayerGemm, compile_gemms, result_bytes
+from mixdit_sw.engine.compiler import LayerGemm, compile_gemms
 from mixdit_sw.engine.registers import COUNTERS, Status
+from mixdit_sw.engine.schedule import result_bytes
 from mixdit_sw.engine.shape import TAG_BITS
 from mixdit_sw.formats import MX4, MX6, MX9
 

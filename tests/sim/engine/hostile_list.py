@@ -9,8 +9,8 @@ from engine_cases import check_result, expected, random_case
 
 from mixdit_sim.engine.rtl import MEMORY_WORDS, Job, JobResult, program_job
 from mixdit_sw.engine.commands import COMMAND_WORDS, Error, command_bytes
-from mixdit_sw.engine.compiler import result_bytes
 from mixdit_sw.engine.registers import Register, Status
+from mixdit_sw.engine.schedule import result_bytes
 from mixdit_sw.gemm.kinds import parse_kind
 
 PATIENCE = 200_000

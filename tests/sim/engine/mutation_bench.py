@@ -18,24 +18,8 @@ class MutantBench(EngineBench):
 
     async def restart(self):
         """Reset everything; the clock runs already."""
-        self.dut.rst.value = 1
-        for _ in range(3):
-            await FallingEdge(self.dut.clk)
-        self.dut.rst.value = 0
+        await self.pulse("rst", 3)
         await FallingEdge(self.dut.clk)
-
-    async def write_some(self, offset, value, strobes):
-        """Write the bytes of a register whose strobes are set."""
-        dut = self.dut
-        dut.control__wstrb.value = strobes
-        dut.control__awaddr.value = offset
-        dut.control__wdata.value = value
-        dut.control__awvalid.value = 1
-        dut.control__wvalid.value = 1
-        await FallingEdge(dut.clk)
-        dut.control__awvalid.value = 0
-        dut.control__wvalid.value = 0
-        await FallingEdge(dut.clk)
 
     async def keep_waiting(self):
         """Leave answers untaken while more is asked for; return what is seen meanwhile."""
@@ -43,7 +27,7 @@ class MutantBench(EngineBench):
         dut.control__rready.value = 0
         dut.control__bready.value = 0
         await self.read(Register.TILE)
-        await self.write_some(Register.LIST_ADDRESS, 0x1111_1111, 15)
+        await self.write(Register.LIST_ADDRESS, 0x1111_1111, 15)
         dut.control__araddr.value = Register.BUS
         dut.control__awaddr.value = Register.LIST_ADDRESS
         dut.control__wdata.value = 0x2222_2222
@@ -74,10 +58,10 @@ class MutantBench(EngineBench):
         for half in range(2):
             offset = Register.LIST_ADDRESS + 4 * half
             word = address >> 32 * half & 0xFFFF_FFFF
-            await self.write_some(offset, ~word & 0xFFFF_FFFF, 15)
+            await self.write(offset, ~word & 0xFFFF_FFFF, 15)
             for byte in range(4):
                 mask = 255 << 8 * byte
-                await self.write_some(offset, word & mask | ~word & ~mask & 0xFFFF_FFFF, 1 << byte)
+                await self.write(offset, word & mask | ~word & ~mask & 0xFFFF_FFFF, 1 << byte)
 
     async def run_trial(self, trial):
         """Return how a trial ended: the end's cycle, and all registers before and after."""
@@ -92,12 +76,10 @@ class MutantBench(EngineBench):
         seen = [await self.read(Register.INTERRUPT_ENABLE), await self.read(Register.STATUS)]
         seen += waited
         # The memory starts with all the credit that it can have.
-        for _ in range(2 * trial["knobs"]["price"]):
-            await FallingEdge(dut.clk)
+        await self.cycles(2 * trial["knobs"]["price"])
         await self.write(Register.CONTROL, Control.START)
         if trial["stop_after"] is not None:
-            for _ in range(trial["stop_after"]):
-                await FallingEdge(dut.clk)
+            await self.cycles(trial["stop_after"])
             seen.append(await self.read(Register.STATUS))
             await self.write(Register.CONTROL, Control.STOP)
         try:
@@ -108,7 +90,7 @@ class MutantBench(EngineBench):
         await FallingEdge(dut.clk)
         seen += [await self.read(offset) for offset in range(0, REGISTER_SPACE, 4)]
         await self.write(Register.CONTROL, Control.CLEAR)
-        seen += [int(dut.irq.value), await self.read(Register.STATUS), int(dut.violation.value)]
+        seen += [int(dut.irq.value), await self.read(Register.STATUS), int(dut.broken.value)]
         await self.pulse("dump")
         return seen
 

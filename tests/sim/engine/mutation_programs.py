@@ -9,7 +9,8 @@ from epilogue_cases import numbers as hard_numbers
 
 from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sw.engine.commands import ADDRESSES, COMMAND_WORDS, Error, Opcode, command_bytes
-from mixdit_sw.engine.compiler import LayerGemm, Program, Schedule, compile_gemms
+from mixdit_sw.engine.compiler import LayerGemm, Program, compile_gemms
+from mixdit_sw.engine.schedule import Schedule
 from mixdit_sw.formats import MX4, MX6, MX9
 from mixdit_sw.gemm.epilogue import apply_epilogue
 from mixdit_sw.gemm.fast import golden_gemm

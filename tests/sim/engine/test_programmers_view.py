@@ -10,8 +10,9 @@ from engine_cases import expected, numbers, operand, random_timing
 from mixdit_hw.engine.config import ENGINES
 from mixdit_sim.engine.rtl import Job, program_job, run_jobs
 from mixdit_sw.engine.commands import Command, Error, command_bytes
-from mixdit_sw.engine.compiler import LayerGemm, Program, compile_gemms, schedules
+from mixdit_sw.engine.compiler import LayerGemm, Program, compile_gemms
 from mixdit_sw.engine.registers import Status
+from mixdit_sw.engine.schedule import schedules
 from mixdit_sw.gemm.kinds import parse_kind
 
 ENGINE = ENGINES["tiny"]

@@ -4,17 +4,9 @@ import numpy as np
 import pytest
 
 from mixdit_sw.engine.commands import COMMAND_WORDS, STEPS, Command, Opcode, command_bytes
-from mixdit_sw.engine.compiler import (
-    GemmSize,
-    LayerGemm,
-    choose_schedule,
-    compile_gemms,
-    compile_sizes,
-    result_bytes,
-    schedules,
-    traffic,
-)
+from mixdit_sw.engine.compiler import LayerGemm, compile_gemms, compile_sizes
 from mixdit_sw.engine.layout import pack_matrix, pack_operand, pack_vector
+from mixdit_sw.engine.schedule import GemmSize, choose_schedule, result_bytes, schedules, traffic
 from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import MX4, MX6, MX9

@@ -8,7 +8,7 @@ from mixdit_hw.engine.gearbox import granule
 from mixdit_hw.engine.reader import REQUESTS
 from mixdit_sim.engine.model.parts import Address, Fifo, Loop
 from mixdit_sw.engine.commands import Command, Output
-from mixdit_sw.engine.compiler import GemmSize
+from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.formats import Format
 
 
