@@ -9,7 +9,6 @@ BENCHMARKS = {
     "formats": "quality of every format",
     "simulation": "build time and cycles per second of the simulated array",
     "emission": "time and size of emitted Verilog",
-    "gather": "cycles of reordering",
     "engine": "cycles of the engine, memory to memory, by the cycle model",
     "pe_study": "area and clock of PE variants",
     "estimate": "cycles of denoising steps of public models",

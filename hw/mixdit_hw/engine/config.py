@@ -140,6 +140,12 @@ class EngineConfig:
         )
 
     @property
+    def transposes(self) -> bool:
+        """Conversion from a transposed source is built: tiles are square, of a power of two."""
+        rows, cols = self.heights
+        return rows == cols and rows & (rows - 1) == 0 and rows > self.shape.rows_a_beat()
+
+    @property
     def epilogue(self) -> EpilogueConfig:
         """Configuration of the epilogue; only where steps are built."""
         shape = self.shape

@@ -16,7 +16,7 @@ REQUESTS = 16
 class Destination:
     """Where bus words go."""
 
-    COMMAND, A, B, EXTRA, TAGS = range(5)
+    COMMAND, A, B, EXTRA, TAGS, TABLE, SOURCE = range(7)
 
 
 TARGET = data.StructLayout(
@@ -26,7 +26,7 @@ TARGET = data.StructLayout(
         "words": FIELDS["a_words"].width,
     }
 )
-"""What the receiver of an operand tile must know of it."""
+"""What the receiver of an operand tile must know of it; for a source, see its `row_layout`."""
 
 
 def request_layout(config: EngineConfig) -> data.StructLayout:
