@@ -10,6 +10,7 @@ BENCHMARKS = {
     "simulation": "build time and cycles per second of the simulated array",
     "emission": "time and size of emitted Verilog",
     "engine": "cycles of the engine, memory to memory, by the cycle model",
+    "conversion": "conversions from memory to memory, and what an order of channels costs",
     "pe_study": "area and clock of PE variants",
     "estimate": "cycles of denoising steps of public models",
     "baselines": "area, clock and energy of baseline units, each at its best, beside ours",

@@ -7,7 +7,6 @@ import numpy as np
 
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.gearbox import granule
-from mixdit_hw.engine.reader import REQUESTS
 from mixdit_sim.engine.model.conversion import Gather, SourceTarget
 from mixdit_sim.engine.model.parts import Address, Fifo, Loop
 from mixdit_sw.engine.commands import Command, Output
@@ -49,14 +48,14 @@ class Reader:
 
     def __init__(self, config: EngineConfig) -> None:
         self.burst, self.outstanding = config.burst, config.outstanding
-        self.queue = Fifo(REQUESTS)
+        self.queue = Fifo(config.requests)
         self.address = self.left = self.on_way = self.count = 0
         self.pending = 0
 
     @property
     def ready(self) -> bool:
         """A request would be taken."""
-        return self.left == 0 and self.queue.ready
+        return (self.left == 0 or self._asks() == self.left) and self.queue.ready
 
     @property
     def idle(self) -> bool:
@@ -70,11 +69,9 @@ class Reader:
 
     def step(self, request: Request | None, came: bool) -> int:
         """Move on a cycle; return the words of the burst whose address the memory takes now."""
-        taken, asks = self.pending, 0
-        if self.left and self.on_way <= self.outstanding - self.burst:
-            asks = min(self.left, self.burst - self.address % self.burst)
-            self.address += asks
-            self.left -= asks
+        taken, asks = self.pending, self._asks()
+        self.address += asks
+        self.left -= asks
         self.pending = asks
         take = came and self.last
         if came:
@@ -84,6 +81,12 @@ class Reader:
             self.address, self.left = request.address, request.beats
         self.on_way += asks - came
         return taken
+
+    def _asks(self) -> int:
+        """Return the words of the burst that is cut off now."""
+        if not self.left or self.on_way > self.outstanding - self.burst:
+            return 0
+        return min(self.left, self.burst - self.address % self.burst)
 
 
 class LoadWalker:
