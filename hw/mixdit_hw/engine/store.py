@@ -44,8 +44,8 @@ class StoreWalker(wiring.Component):
         Formats of the results' K-blocks, for each command that stores an operand.
     tile : stream of tile_layout
         The next tile.
-    bad_format : 1
-        A tag of the next tile is no format's. It is not offered then.
+    bad_format : 1, with tags_address
+        A tag of the next tile is no format's. It is not offered then. Bus word of the tags.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -56,6 +56,7 @@ class StoreWalker(wiring.Component):
                 "tags": In(stream.Signature(TAG_BITS * config.shape.section)),
                 "tile": Out(stream.Signature(tile_layout(config))),
                 "bad_format": Out(1),
+                "tags_address": Out(config.beat_bits),
             }
         )
 
@@ -123,6 +124,7 @@ class StoreWalker(wiring.Component):
             tile.steps.eq(command.steps),
             tile.output.eq(command.output),
             self.bad_format.eq(active & is_operand & Cat(unknown).any()),
+            self.tags_address.eq(command.tags_address),
         ]
         with m.Switch(command.output):
             with m.Case(Output.FP32):
