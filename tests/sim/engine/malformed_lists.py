@@ -50,6 +50,16 @@ def _output(rng, config, bits):
     return with_field(bits, "output", int(rng.integers(2, 4)))
 
 
+def _groups(rng, config, bits):
+    """Results as an operand, of tiles that perhaps do not come in groups."""
+    tiles, most = config.shape.group_tiles, config.shape.section * 16 // config.shape.cols
+    for name, largest in (("panel", config.words), ("col_tiles", 2 * most)):
+        if rng.random() < 0.7:
+            count = int(rng.integers(1, largest // tiles + 1)) * tiles
+            bits = with_field(bits, name, count + int(rng.integers(2)))
+    return with_field(with_field(bits, "output", 2), "stationary_b", int(rng.random() < 0.8))
+
+
 def _steps(rng, config, bits):
     return with_field(bits, "steps", _number(rng, len(STEPS)))
 
@@ -88,6 +98,7 @@ FAULTS = (
     _opcode,
     _reserved,
     _output,
+    _groups,
     _steps,
     _zero,
     _too_much,
