@@ -85,6 +85,8 @@ class StoreWalker(wiring.Component):
         with m.If(loop.next & loop.last_in_panel & loop.last_streamed & loop.last_panel):
             m.d.sync += active.eq(0)
         self._describe(m, command, loop, start, active, is_operand)
+        # What its proof speaks of (mixdit_hw.formal.stores).
+        self._command, self._start, self._begun, self._active = command, start, begun, active
         return m
 
     def _describe(
@@ -105,6 +107,7 @@ class StoreWalker(wiring.Component):
         tags = Signal(TAG_BITS * shape.section)
         with m.If(start):
             m.d.sync += tags.eq(self.tags.payload)
+        self._tags = tags
         width = len(tile.group.tags)
         beats = shape.tile_beats
         unknown = [
@@ -139,6 +142,7 @@ class StoreWalker(wiring.Component):
         shape = self._config.shape
         column, in_group = Signal(range(shape.section)), Signal(range(shape.group_tiles))
         panel_column = Signal.like(column)
+        self._column, self._panel_column, self._in_group = column, panel_column, in_group
         ends = in_group == shape.group_tiles - 1
         behind = column + 1
         with m.If(start):
