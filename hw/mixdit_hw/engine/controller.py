@@ -169,6 +169,7 @@ class Controller(wiring.Component):
             ]
             # What its proof speaks of (mixdit_hw.formal.control).
             self._states = {name: fsm.ongoing(name) for name in tuple(fsm.encoding)}
+        self._raw, self._pointer, self._present = raw, pointer, present
         with m.If(works):
             for bad, code, address in (
                 (self.stop, Error.STOPPED, present),

@@ -125,7 +125,10 @@ class Core(wiring.Component):
             self.write_address.eq(writer.error_address),
             self.format_error.eq(loader.bad_format | store_walker.bad_format),
             self.length_error.eq(loader.bad_length),
-            self.load_address.eq(loader.address),
+            # Tags of results may be bad before anything is loaded.
+            self.load_address.eq(
+                Mux(store_walker.bad_format, store_walker.tags_address, loader.address)
+            ),
             self.nan_blocks.eq(loader.nan_blocks),
         ]
         return m

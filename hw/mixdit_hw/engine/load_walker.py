@@ -64,7 +64,7 @@ class LoadWalker(wiring.Component):
             accepted.eq(self.request.valid & self.request.ready),
             ends.eq(loop.last_in_panel & loop.last_streamed & loop.last_panel),
         ]
-        with m.FSM():
+        with m.FSM() as fsm:
             with m.State("IDLE"):
                 m.d.comb += self.command.ready.eq(1)
                 m.d.sync += command.eq(self.command.payload)
@@ -108,6 +108,9 @@ class LoadWalker(wiring.Component):
                         m.next = "IDLE"
             if self._config.transposes:
                 self._gather(m, command, loop, accepted, ends)
+        # What its proof speaks of (mixdit_hw.formal.loads).
+        self._states = {name: fsm.ongoing(name) for name in tuple(fsm.encoding)}
+        self._command, self._loaded, self._todo = command, loaded, todo
         return m
 
     def _begin(self, m: Module, command: data.View) -> None:

@@ -9,6 +9,7 @@ from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.fifo import Fifo
 from mixdit_sw.engine.commands import FIELDS
 
+
 class Destination:
     """Where bus words go."""
 
