@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.gearbox import granule
-from mixdit_hw.engine.reader import REQUESTS
+from mixdit_sim.engine.model.conversion import Gather, SourceTarget
 from mixdit_sim.engine.model.parts import Address, Fifo, Loop
 from mixdit_sw.engine.commands import Command, Output
 from mixdit_sw.engine.schedule import GemmSize
@@ -28,6 +30,10 @@ def gearbox_granule(config: EngineConfig) -> int:
     return granule(config.bus_bytes, tuple(sizes))
 
 
+Plans = tuple[OperandPlan, OperandPlan] | np.ndarray
+"""Of a GEMM its operands' tiles; of a conversion its table, empty if it has none."""
+
+
 @dataclass
 class Request:
     """A stretch of memory: first bus word, their number, and who gets them."""
@@ -42,14 +48,14 @@ class Reader:
 
     def __init__(self, config: EngineConfig) -> None:
         self.burst, self.outstanding = config.burst, config.outstanding
-        self.queue = Fifo(REQUESTS)
+        self.queue = Fifo(config.requests)
         self.address = self.left = self.on_way = self.count = 0
         self.pending = 0
 
     @property
     def ready(self) -> bool:
         """A request would be taken."""
-        return self.left == 0 and self.queue.ready
+        return (self.left == 0 or self._asks() == self.left) and self.queue.ready
 
     @property
     def idle(self) -> bool:
@@ -63,11 +69,9 @@ class Reader:
 
     def step(self, request: Request | None, came: bool) -> int:
         """Move on a cycle; return the words of the burst whose address the memory takes now."""
-        taken, asks = self.pending, 0
-        if self.left and self.on_way <= self.outstanding - self.burst:
-            asks = min(self.left, self.burst - self.address % self.burst)
-            self.address += asks
-            self.left -= asks
+        taken, asks = self.pending, self._asks()
+        self.address += asks
+        self.left -= asks
         self.pending = asks
         take = came and self.last
         if came:
@@ -78,6 +82,12 @@ class Reader:
         self.on_way += asks - came
         return taken
 
+    def _asks(self) -> int:
+        """Return the words of the burst that is cut off now."""
+        if not self.left or self.on_way > self.outstanding - self.burst:
+            return 0
+        return min(self.left, self.burst - self.address % self.burst)
+
 
 class LoadWalker:
     """`mixdit_hw.engine.load_walker.LoadWalker`."""
@@ -87,13 +97,41 @@ class LoadWalker:
         self.state = "IDLE"
         self.loaded = 0
         self.todo: list[int] = []
+        self.gather = Gather(config)
 
-    def take(self, command: Command, plans: tuple[OperandPlan, OperandPlan]) -> None:
+    def take(self, command: Command, plans: Plans) -> None:
         """Take a command."""
         self.state = "START"
         self.loop = Loop(command)
+        self.tags = None
+        if command.output == Output.OPERAND:
+            self.tags = Request(command.tags_address // self.shape.bus_bytes, 1, "tags")
+        if isinstance(plans, np.ndarray):
+            self._take_conversion(command, plans)
+        else:
+            self._take_gemm(command, plans)
+
+    def _take_conversion(self, command: Command, table: np.ndarray) -> None:
+        """Take a conversion, with a table if it is transposed."""
+        bus = self.shape.bus_bytes
+        distances = (command.residual_row_beats, command.residual_col_beats)
+        self.source = Address(command.residual_address // bus, *distances, stationary_b=True)
+        self.narrow = bool(command.source_bf16)
+        target = SourceTarget(self.narrow, False)
+        beats = self.shape.tile_beats // (2 if self.narrow else 1)
+        self.extras: list[tuple[int, Address, Any]] = [(beats, self.source, target)]
+        self.first_state = "TILE"
+        if table.size:
+            self.extras, self.first_state = [], "TABLE"
+            beats = -(-command.col_tiles // self.shape.rows_a_beat())
+            self.table = Request(command.a_address // bus, beats, "table")
+            self.gather.load(table, command)
+        self.is_convert = True
+
+    def _take_gemm(self, command: Command, plans: tuple[OperandPlan, OperandPlan]) -> None:
         b = bool(command.stationary_b)
         bus = self.shape.bus_bytes
+        self.is_convert, self.first_state = False, "STATIONARY"
         beats = (command.a_beats, command.b_beats)
         bases = (command.a_address // bus, command.b_address // bus)
         self.stationary = Request(bases[b], beats[b], plans[b])
@@ -107,11 +145,8 @@ class LoadWalker:
             (columns, columns, command.col_vector_address, (0, columns)),
             ("residual" in steps, tile, command.residual_address, residual),
         )
-        self.tags = None
-        if command.output == Output.OPERAND:
-            self.tags = Request(command.tags_address // bus, 1, "tags")
         self.extras = [
-            (beats, Address(address // bus, *distances, stationary_b=b))
+            (beats, Address(address // bus, *distances, stationary_b=b), "extra")
             for has, beats, address, distances in kinds
             if has
         ]
@@ -126,18 +161,44 @@ class LoadWalker:
         if self.state == "STREAMED" and loop and (loop.step or loop.first_panel):
             return self.streamed
         if self.state == "TILE" and self.todo:
-            beats, address = self.extras[self.todo[0]]
-            return Request(address.address, beats, "extra")
+            beats, address, target = self.extras[self.todo[0]]
+            return Request(address.address, beats, target)
+        if self.state == "TABLE":
+            return self.table
+        if self.state == "ROWS" and self.gather.valid:
+            return self._rows()
         return None
 
-    def step(self, accepted: bool) -> None:
-        """Move on a cycle."""
+    def _rows(self) -> Request:
+        """Return the request for the present run."""
+        row, more, _ = self.gather.run
+        rows = self.shape.rows_a_beat(narrow=self.narrow)
+        last = row % rows + more
+        target = SourceTarget(self.narrow, True, row % rows, last % rows)
+        return Request(self.source.address + row // rows, last // rows + 1, target)
+
+    def step(self, accepted: bool, table_ends: bool = False) -> None:
+        """Move on a cycle, in which the table's last word comes or not."""
+        state = self.state
         if self.state == "START":
             self.loaded, self.todo = 0, list(range(len(self.extras)))
-            self.state = "STATIONARY" if self.tags is None else "TAGS"
+            self.state = self.first_state if self.tags is None else "TAGS"
         elif self.state == "TAGS":
             if accepted:
-                self.state = "STATIONARY"
+                self.state = self.first_state
+        elif self.state == "TABLE":
+            if accepted:
+                self.state = "TABLE_COMES"
+        elif self.state == "TABLE_COMES":
+            if table_ends:
+                self.state = "ROWS"
+        elif self.state == "ROWS":
+            if accepted and self.gather.run[2]:
+                loop = self.loop
+                self.source.next(loop)
+                if loop.ends:
+                    self.state = "IDLE"
+                loop.next()
         elif self.state == "STATIONARY":
             if accepted:
                 request = self.stationary
@@ -156,13 +217,17 @@ class LoadWalker:
                     self.todo = self.todo[1:]
             else:
                 self._next()
+        self.gather.step(state == "ROWS", accepted)
 
     def _next(self) -> None:
         loop = self.loop
         self.todo = list(range(len(self.extras)))
-        for _, address in self.extras:
+        for _, address, _ in self.extras:
             address.next(loop)
-        if loop.last_in_panel:
+        if self.is_convert:
+            if loop.ends:
+                self.state = "IDLE"
+        elif loop.last_in_panel:
             self.state = "STREAMED"
             if loop.last_streamed:
                 self.state = "IDLE" if loop.last_panel else "STATIONARY"

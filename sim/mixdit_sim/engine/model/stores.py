@@ -7,10 +7,11 @@ from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.core import TAG_SETS, TILES_ON_WAY
 from mixdit_hw.engine.gearbox import granule
 from mixdit_hw.engine.quantize import BANKS
+from mixdit_hw.engine.source import Origin
 from mixdit_hw.engine.writer import BURSTS
 from mixdit_hw.epilogue.lane import latency, starts
 from mixdit_sim.engine.model.parts import Address, Fifo, Loop
-from mixdit_sw.engine.commands import Command, Output
+from mixdit_sw.engine.commands import Command, Opcode, Output
 from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.formats import LANES, Format
 
@@ -32,9 +33,13 @@ class TileSteps:
 
 @dataclass(frozen=True)
 class TileKind:
-    """How a tile is stored: `Output`, the formats of its group, and whether it completes that."""
+    """How a tile is stored: `Output`, the formats of its group, and whether it completes that.
+
+    And its `Origin`.
+    """
 
     output: int
+    origin: int = Origin.ARRAY
     formats: tuple[Format, ...] = ()
     completes: bool = False
 
@@ -61,15 +66,23 @@ class StoreWalker:
         return not self.valid and not self.begun
 
     @property
+    def converts(self) -> bool:
+        """The present tile comes from memory."""
+        return self.command.opcode == Opcode.CONVERT
+
+    @property
     def kind(self) -> TileKind:
         """How the present tile is stored."""
         output = self.command.output
         if output != Output.OPERAND:
             return TileKind(output)
+        origin = Origin.ARRAY
+        if self.converts:
+            origin = Origin.TURNED if self.command.transposed else Origin.MEMORY
         group, tiles = self.shape.group, self.shape.group_tiles
         first = self.column // tiles * group
         completes = self.column % tiles == tiles - 1
-        return TileKind(output, self.formats[first : first + group], completes)
+        return TileKind(output, origin, self.formats[first : first + group], completes)
 
     def write(self) -> tuple[int, int, bool] | None:
         """Return where the present tile goes, if it is stored now, its bus words, its source."""
