@@ -14,7 +14,7 @@ from mixdit_hw.area import AreaReport
 from mixdit_sim.demo.report import DemoReport
 from mixdit_sim.estimate import Estimate
 from mixdit_sim.gemm import GemmReport
-from mixdit_sim.sweep.results import PointResult, SweepResult, pareto
+from mixdit_sim.sweep.results import PointResult, SweepResult
 
 # Piped output is not cut to the 80 columns that rich assumes; brackets in names are no markup.
 _out = Console(soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 140)
@@ -150,7 +150,7 @@ def estimate(report: Estimate) -> None:
 def sweep(result: SweepResult, out: Path, no_picture: str | None) -> None:
     """Show all points, what is missing, and where the results are."""
     settings = result.settings
-    fronts = {place.name for x in (result.by_quality, result.by_loss) for place in pareto(x)}
+    fronts = {place.name for place in (*result.quality_front, *result.loss_front)}
     table = Table(title=f"{settings.scope}, {settings.target}, {settings.workload}")
     table.add_column("point")
     for name in ("GE/MAC", "kGE", "MHz", "utilization", result.unit, "QSNR dB", "loss dB", "front"):

@@ -82,7 +82,6 @@ def test_failed_point(mixdit, tmp_path, monkeypatch):
         (["--target", "xc7", *TINY], "A sweep needs gate equivalents, which xc7 has not"),
         (["--workload", "flux", *TINY], "Model must be one of"),
         (["--jobs", "0", *TINY], "Jobs must be a positive number, not 0"),
-        (["--jobs", "two", *TINY], "'two' is not a valid int"),
         (["--dask", "nowhere://x", *TINY], "No Dask scheduler answers at nowhere://x"),
         (["--json", ".", *TINY], "Cannot write .: it is a folder"),
     ],

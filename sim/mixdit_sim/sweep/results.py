@@ -9,7 +9,7 @@ from mixdit_sim.sweep.point import Figures
 
 TOLERANCE_DB = 0.01
 """QSNR closer than this is the same (docs/numerics.md)."""
-ACCUMULATOR_PAIR = "mx6xmx6"
+RATE_PAIR = "mx6xmx6"
 """Pair of formats whose rate is compared with the loss of accumulators."""
 
 
@@ -84,7 +84,7 @@ class Place:
     name : str
         Point.
     pair : str
-        Formats.
+        Formats that are multiplied; beside a loss the widest that the machine is built for.
     rate : float
         Delivered, per area.
     db : float
@@ -130,19 +130,31 @@ class SweepResult:
 
     @property
     def by_loss(self) -> list[Place]:
-        """Every point: rate per area against what its accumulator loses at worst."""
+        """Every point: MX6 x MX6 rate per area against what its accumulator loses at worst."""
         return [
             Place(
                 name=point.name,
-                pair=ACCUMULATOR_PAIR,
-                rate=self.rates(point)[ACCUMULATOR_PAIR],
+                pair=point.figures.pairs[-1],
+                rate=self.rates(point)[RATE_PAIR],
                 db=-max(point.figures.loss_db, 0.0),
             )
             for point in self.points
             if point.figures is not None
             and point.figures.loss_db is not None
-            and ACCUMULATOR_PAIR in self.rates(point)
+            and RATE_PAIR in self.rates(point)
         ]
+
+    @property
+    def quality_front(self) -> list[Place]:
+        """Which of `by_quality` none beats."""
+        return pareto(self.by_quality)
+
+    @property
+    def loss_front(self) -> list[Place]:
+        """Which of `by_loss` none beats that is built for the same formats."""
+        places = self.by_loss
+        widest = dict.fromkeys(x.pair for x in places)
+        return [x for pair in widest for x in pareto([y for y in places if y.pair == pair])]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values, as written to JSON."""
@@ -150,8 +162,8 @@ class SweepResult:
             "settings": self.settings.to_dict(),
             "rate_unit": self.unit,
             "points": [x.to_dict(self.rates(x)) for x in self.points],
-            "pareto": [vars(x) for x in pareto(self.by_quality)],
-            "pareto_accumulator": [vars(x) for x in pareto(self.by_loss)],
+            "pareto": [vars(x) for x in self.quality_front],
+            "pareto_accumulator": [vars(x) for x in self.loss_front],
         }
 
 

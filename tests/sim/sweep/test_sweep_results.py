@@ -50,13 +50,17 @@ def test_rates_and_fronts():
     result = sweep_result(large, small)
     assert result.unit == "MMAC/s per kGE"
     assert result.rates(small) == {"mx6xmx6": 3200.0, "mx9xmx6": 1600.0, "mx9xmx9": 800.0}
-    assert [(x.name, x.db) for x in pareto(result.by_loss)] == [("small", -0.5), ("large", 0.0)]
-    assert [(x.name, x.pair) for x in pareto(result.by_quality)] == [
-        ("small", pair) for pair in PAIRS
-    ]
+    assert [(x.name, x.db) for x in result.loss_front] == [("small", -0.5), ("large", 0.0)]
+    assert [(x.name, x.pair) for x in result.quality_front] == [("small", pair) for pair in PAIRS]
     assert result.to_dict()["pareto"][0] == {
         "name": "small", "pair": "mx6xmx6", "rate": 3200.0, "db": 28.0,
     }  # fmt: skip
+
+
+def test_losses_are_compared_among_machines_of_the_same_formats():
+    only_mx6 = point("mx6", 900.0, peak_macs_per_cycle={**PAIRS, "mx9xmx6": None, "mx9xmx9": None})
+    result = sweep_result(point("all", 1000.0), only_mx6, point("slower", 1100.0))
+    assert [(x.name, x.pair) for x in result.loss_front] == [("all", "mx9xmx9"), ("mx6", "mx6xmx6")]
 
 
 def test_memory_counts_as_told():
