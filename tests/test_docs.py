@@ -12,7 +12,7 @@ from mixdit_cli.main import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SLOW = ("--backend rtl", "--preset paper", "area ", "demo")
+SLOW = ("--backend rtl", "--preset paper", "area ", "demo", "sweep --json")
 
 
 def blocks(language):
@@ -43,9 +43,9 @@ def test_python_example(code, tmp_path, monkeypatch):
     exec(compile(code, "example", "exec"), {})
 
 
-def named(file):
+def named(file, language):
     """Return the example that stands for a file."""
-    return next(b.values[0] for b in blocks("python") if b.values[0].startswith(f"# {file}"))
+    return next(b.values[0] for b in blocks(language) if b.values[0].startswith(f"# {file}"))
 
 
 def run_command(line, tmp_path, monkeypatch):
@@ -54,7 +54,8 @@ def run_command(line, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     for name, rows in (("x", 5), ("a", 20), ("b", 12)):
         np.save(f"{name}.npy", rng.normal(size=(rows, 64)).astype(np.float32))
-    Path("my_formats.py").write_text(named("my_formats.py"))
+    for file, language in (("my_formats.py", "python"), ("my_sweep.toml", "toml")):
+        Path(file).write_text(named(file, language))
     monkeypatch.setattr(sys, "argv", shlex.split(line))
     with pytest.raises(SystemExit) as status:
         main()

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from distributed import LocalCluster
 
 TINY = ["--vary", "rows=2", "--vary", "cols=2", "--vary", "dot_register=false,true"]
 FAST = ["--target", "generic", "--no-quality", "--jobs", "1"]
@@ -36,6 +37,18 @@ def test_two_points_and_resume(report, mixdit, tmp_path):
     assert "462.1" in again.out and "MACs/cycle per MGE" in again.out
     assert "warning: no clock: timing needs a Liberty file" in again.err
     assert kept == {file: file.stat().st_mtime_ns for file in (out / "points").iterdir()}
+
+
+def test_dask_gives_the_same(report, tmp_path):
+    here = report("sweep", *TINY, *FAST, "--out", tmp_path / "here")
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        address = cluster.scheduler_address
+        there = report("sweep", *TINY, *FAST, "--out", tmp_path / "there", "--dask", address)
+    assert there == here
+    names = [{file.name for file in (tmp_path / x / "points").iterdir()} for x in ("here", "there")]
+    assert names[0] == names[1]
 
 
 def test_interrupted_in_a_process_of_its_own(tmp_path):
