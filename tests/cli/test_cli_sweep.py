@@ -25,15 +25,15 @@ def test_two_points_and_resume(report, mixdit, tmp_path):
     assert set(found) == {"settings", "rate_unit", "points", "pareto", "pareto_accumulator"}
     assert all(set(point) == KEYS for point in found["points"])
     assert [point["name"] for point in found["points"]] == [
-        "dot_register=False",
-        "dot_register=True",
+        "dot_register=false",
+        "dot_register=true",
     ]
     first, second = (point["ge_per_mac"] for point in found["points"])
     assert 400 < first < second < 600
     assert json.loads((out / "sweep.json").read_text()) == found
     kept = {file: file.stat().st_mtime_ns for file in (out / "points").iterdir()}
     again = mixdit("sweep", *TINY, *FAST, "--out", out)
-    assert "2 of 2, dot_register=True: there already" in again.err
+    assert "2 of 2, dot_register=true: there already" in again.err
     assert "462.1" in again.out and "MACs/cycle per MGE" in again.out
     assert "warning: no clock: timing needs a Liberty file" in again.err
     assert kept == {file: file.stat().st_mtime_ns for file in (out / "points").iterdir()}

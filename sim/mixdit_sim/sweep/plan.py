@@ -210,7 +210,9 @@ def _check_values(number: int, grid: Grid, points: Sequence[Candidate]) -> None:
 
 def show_value(value: object) -> str:
     """Return a dimension's value as in `--vary`."""
-    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return "+".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check_workload(machine: Machine, name: str) -> None:

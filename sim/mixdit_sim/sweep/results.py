@@ -136,7 +136,7 @@ class SweepResult:
                 name=point.name,
                 pair=point.figures.pairs[-1],
                 rate=self.rates(point)[RATE_PAIR],
-                db=-max(point.figures.loss_db, 0.0),
+                db=0.0 - max(point.figures.loss_db, 0.0),
             )
             for point in self.points
             if point.figures is not None
