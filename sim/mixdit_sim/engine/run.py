@@ -84,7 +84,7 @@ def run_layers(
     jobs = [program_job(program, timing) for program in programs]
     results = run_jobs(engine, jobs, simulator=simulator, waves=waves, progress=progress)
     runs = []
-    for layer, program, result in zip(layers, programs, results, strict=True):
+    for program, result in zip(programs, results, strict=True):
         if result.outcome.error != Error.NONE or result.memory is None:
             raise SimulationError(f"The engine ended with {result.outcome.error.name}")
         c = [
