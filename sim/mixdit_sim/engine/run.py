@@ -26,9 +26,12 @@ PAPER_TIMING = MemoryTiming(latency=200, gain=117, price=128)
 def memory_timing(engine: EngineConfig) -> MemoryTiming:
     """Return the memory that an engine is modelled with.
 
-    `paper` has its own; others have 100 cycles latency, and a bus word a cycle in each direction.
+    Engines with the ports of `paper` have its memory; others have 100 cycles latency, and a bus
+    word a cycle in each direction.
     """
-    return PAPER_TIMING if engine == ENGINES["paper"] else MemoryTiming()
+    paper = ENGINES["paper"]
+    same = (engine.ports, engine.port_bytes) == (paper.ports, paper.port_bytes)
+    return PAPER_TIMING if same else MemoryTiming()
 
 
 @dataclass(frozen=True)
