@@ -137,12 +137,16 @@ class Spoilt:
 
         def judge(result):
             if cycles:
-                check_result(self.config, self.case, result, name)
+                self.check_run(result, name)
             else:
                 assert result.outcome.error == Error.NONE, (name, result.outcome)
             self.check_untouched(name, before, result.memory)
 
         return Hostile(name, self.job(**options), judge)
+
+    def check_run(self, result, name):
+        """All as it must be."""
+        check_result(self.config, self.case, result, name)
 
     def check_untouched(self, name, before, after):
         """Nothing but results is written."""

@@ -7,9 +7,9 @@ from mixdit_hw.engine.core import LOAD_WORDS, TILES_ON_WAY
 from mixdit_hw.engine.source import Origin
 from mixdit_sim.engine.model.compute import Array, Block, Feed, OutputBuffer, blocks
 from mixdit_sim.engine.model.conversion import Source, SourceTarget
+from mixdit_sim.engine.model.load_walker import LoadWalker
 from mixdit_sim.engine.model.loads import (
     Loader,
-    LoadWalker,
     OperandPlan,
     Plans,
     Reader,
@@ -17,7 +17,8 @@ from mixdit_sim.engine.model.loads import (
     operand_plans,
 )
 from mixdit_sim.engine.model.parts import Fifo, Memory, MemoryTiming
-from mixdit_sim.engine.model.stores import Epilogue, Packer, Quantizer, StoreWalker, Writer
+from mixdit_sim.engine.model.quantizer import Quantizer
+from mixdit_sim.engine.model.stores import Epilogue, Packer, StoreWalker, Writer
 from mixdit_sw.engine.commands import COMMAND_WORDS, Command, Opcode, Output, command_bytes
 from mixdit_sw.engine.compiler import Program
 from mixdit_sw.engine.registers import COUNTERS, Register
