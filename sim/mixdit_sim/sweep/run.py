@@ -62,6 +62,8 @@ def run_sweep(
         if progress:
             progress(len(figures) + len(failures), len(points), f"{names[number]}: {what}")
 
+    if progress:
+        progress(0, len(points), "measuring")
     for i, point in points.items():
         kept = _read(_file(out, point))
         if kept is not None:
