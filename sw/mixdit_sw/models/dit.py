@@ -272,7 +272,8 @@ class DiT(nn.Module):
         return self._unpatch(self.final_layer(tokens, condition))
 
     def _unpatch(self, patches: Tensor) -> Tensor:
-        grid, patch, channels = self.config.grid, self.config.patch, self.config.channels
+        grid, patch = self.config.grid, self.config.patch
+        channels = patches.shape[-1] // patch**2
         tiles = patches.view(-1, grid, grid, patch, patch, channels).permute(0, 5, 1, 3, 2, 4)
         return tiles.reshape(-1, channels, grid * patch, grid * patch)
 

@@ -74,12 +74,17 @@ def golden_product(layer: QuantizedMatMul, a: Tensor, b: Tensor, kind: Kind) -> 
 
 @contextmanager
 def golden_products(model: nn.Module, kind: Kind) -> Iterator[None]:
-    """Let a quantized model's products be the golden model's, whose formats are MX or OCP ones."""
+    """Let a quantized model's products be the golden model's, whose formats are MX or OCP ones.
+
+    Layers that the plan leaves in floating point stay so.
+    """
 
     def replace(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        assert isinstance(module, QuantizedLinear | QuantizedMatMul)
+        if module.is_float:
+            return output
         if isinstance(module, QuantizedLinear):
             return golden_linear(module, inputs[0], kind)
-        assert isinstance(module, QuantizedMatMul)
         return golden_product(module, inputs[0], inputs[1], kind)
 
     layers = [m for m in model.modules() if isinstance(m, QuantizedLinear | QuantizedMatMul)]
