@@ -126,4 +126,4 @@ def _config(path: Path, state: Mapping[str, Tensor], heads: int | None) -> DiTCo
 
 
 def _has_variances(state: Mapping[str, Tensor], config: DiTConfig) -> bool:
-    return len(state["final_layer.linear.weight"]) == 2 * config.patch**2 * config.channels
+    return len(state["final_layer.linear.weight"]) > config.patch**2 * config.channels

@@ -196,7 +196,8 @@ class TimestepEmbedder(nn.Module):
         half = FREQUENCY_WIDTH // 2
         exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
         angles = t.float().unsqueeze(1) * torch.exp(-math.log(10000.0) * exponents)
-        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=1))
+        waves = torch.cat([angles.cos(), angles.sin()], dim=1)
+        return self.mlp(waves.to(self.mlp[0].weight.dtype))
 
 
 class LabelEmbedder(nn.Module):
