@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-diffusers = pytest.importorskip("diffusers", reason="needs the extra `models`")
-
 HEADS, WIDTH = 2, 40
 """Linears have 2.5 K-blocks, heads 20 channels, attention 16 image and 7 text tokens."""
 
@@ -64,6 +62,7 @@ class Case:
 
 
 def build(kind, config):
+    diffusers = pytest.importorskip("diffusers", reason="needs the extra `models`")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = getattr(diffusers, kind)(**config)
