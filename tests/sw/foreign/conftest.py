@@ -88,6 +88,11 @@ def dit():
 
 
 @pytest.fixture
+def gated(dit):
+    return Case(build("DiTTransformer2DModel", DIT | {"activation_fn": "geglu"}), dit.inputs)
+
+
+@pytest.fixture
 def pixart():
     inputs = {
         "hidden_states": tensors(2, 4, 8, 8),

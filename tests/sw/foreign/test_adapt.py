@@ -185,6 +185,21 @@ def test_rules_by_layer_head_and_timestep(case, tmp_path):
             assert same_bits(case(50), high) and same_bits(case(500), low)
 
 
+def test_a_gated_mlp_has_no_free_order(gated):
+    """Its second linear reads a product of two halves of what the first one gives."""
+    plain = gated()
+    with adapt(gated.model) as foreign:
+        calibration = foreign.calibrate(gated.run)
+        rule = LinearRule(high_share=0.1, activation="float32", high="float32", weight="float32")
+        policy = Policy(linear=rule, attention=uniform_policy("float32").attention)
+        plan = foreign.resolve(policy, calibration)
+        second = plan.phases[0].linears["transformer_blocks.1.ff.net.2"]
+        assert second.order is not None and second.order_from is None
+        with foreign.apply(plan):
+            # Reordered sums differ in their last bits only.
+            assert (gated() - plain).abs().max() < 1e-4 * plain.abs().max()
+
+
 def test_positional_timesteps_are_found(dit):
     with adapt(dit.model) as foreign:
         args = (dit.inputs["hidden_states"], torch.tensor([7, 7]), dit.inputs["class_labels"])
