@@ -24,7 +24,7 @@ from mixdit_sim.simulator import SimulationError as SimulationError
 from mixdit_sim.workloads import get_workload, with_policy
 from mixdit_sw import quantize_file
 from mixdit_sw.errors import MixditError
-from mixdit_sw.files import check_writable, load_matrix, save_npy, write_atomically
+from mixdit_sw.files import check_writable, load_matrix, load_object, save_npy, write_atomically
 from mixdit_sw.formats import MODES, Rounding, load_formats
 
 UserFormats = Annotated[
@@ -246,14 +246,7 @@ def _machine(preset: str, config: Path | None) -> ArrayConfig | EngineConfig:
     """
     if config is None:
         return get_preset(preset)
-    try:
-        values = json.loads(config.read_text())
-    except OSError as error:
-        raise MixditError(f"Cannot read {config}: {error.strerror}") from error
-    except ValueError as error:
-        raise MixditError(f"Cannot read {config}: it is not JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise MixditError(f"{config} must hold an object of parameters")
+    values = load_object(config)
     return engine_from_dict(values) if "engine" in values else ArrayConfig.from_dict(values)
 
 

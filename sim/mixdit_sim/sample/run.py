@@ -169,8 +169,8 @@ def _check_length(engine: EngineConfig, options: SampleOptions, ledger: Ledger) 
     programs = [sizes for sizes in ledger.programs if sizes is not None]
     other = sorted(formats_of(programs) - set(engine.array.formats))
     if other:
-        built = ", ".join(engine.array.formats)
-        raise MixditError(f"The engine multiplies {built}, not {', '.join(other)}: use --backend golden")
+        built, wanted = (", ".join(names) for names in (engine.array.formats, other))
+        raise MixditError(f"The engine multiplies {built}, not {wanted}: use --backend golden")
     step = ledger.predict(engine)
     if step is None:
         raise MixditError("The policy quantizes nothing that could run on RTL: use --backend float")

@@ -1,8 +1,6 @@
 """Transformers that diffusers saved in a folder, loaded strictly and without a network."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -10,6 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mixdit_sw.errors import MixditError
+from mixdit_sw.files import load_object
 from mixdit_sw.foreign.adapt import TIMESTEPS
 from mixdit_sw.models.load import WeightsError, fill
 
@@ -37,7 +36,7 @@ def load_transformer(folder: Path) -> nn.Module:
     """
     if (folder / "model_index.json").exists():
         folder = folder / "transformer"
-    config = _read_json(folder / "config.json")
+    config = load_object(folder / "config.json")
     kind = config.get("_class_name")
     if kind not in TIMESTEPS:
         raise MixditError(f"{folder} holds a {kind}: there are {', '.join(TIMESTEPS)}")
@@ -59,7 +58,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     index = folder / f"{WEIGHTS}.index.json"
     names = {WEIGHTS}
     if index.exists():
-        parts = _read_json(index).get("weight_map")
+        parts = load_object(index).get("weight_map")
         if not isinstance(parts, dict) or not all(isinstance(x, str) for x in parts.values()):
             raise WeightsError(f"{index} has no weight_map of file names")
         names = set(parts.values())
@@ -77,15 +76,3 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             reason = " ".join(str(error).split())
             raise WeightsError(f"weight file {path} cannot be read: {reason}") from None
     return state
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except OSError as error:
-        raise MixditError(f"Cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise MixditError(f"Cannot read {path}: it is not JSON") from error
-    if not isinstance(value, dict):
-        raise MixditError(f"Cannot read {path}: it is no object")
-    return value

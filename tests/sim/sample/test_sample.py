@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from filled_model import filled
 
 from mixdit_hw.engine.config import get_engine
 from mixdit_sim.engine.run import LayerRun
@@ -31,6 +32,8 @@ from mixdit_sw.policy.modules import QuantizedLinear
 from mixdit_sw.policy.select import resolve
 from mixdit_sw.quality.guard import NotFiniteError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = DiTConfig(image_size=8, patch=4, hidden=24, heads=2, depth=1, mlp_ratio=2, classes=3)
 TINY = get_engine("tiny")
 SHORT = SampleOptions(steps=2, label=1, guidance=1.0)
@@ -38,23 +41,9 @@ MACS = 2 * (4 * 24 * (72 + 24 + 48 + 48) + 2 * 2 * 4 * 4 * 12)
 """Two steps of four tokens: linears, and two products of two heads."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def bundle():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = DiT(CONFIG)
-        for parameter in model.parameters():
-            if parameter.requires_grad and not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.2)
-    return DiTBundle(model=model.eval().requires_grad_(False), schedule=Schedule(), facts={})
+    return DiTBundle(model=filled(DiT, CONFIG), schedule=Schedule(), facts={})
 
 
 def with_policy(policy, tmp_path, options=SHORT):

@@ -73,16 +73,8 @@ def tensors(*shape):
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
-def dit():
+def dit(one_thread):
     inputs = {"hidden_states": tensors(2, 4, 8, 8), "class_labels": torch.tensor([1, 3])}
     return Case(build("DiTTransformer2DModel", DIT), inputs)
 
@@ -93,7 +85,7 @@ def gated(dit):
 
 
 @pytest.fixture
-def pixart():
+def pixart(one_thread):
     inputs = {
         "hidden_states": tensors(2, 4, 8, 8),
         "encoder_hidden_states": tensors(2, 7, 24),
@@ -103,7 +95,7 @@ def pixart():
 
 
 @pytest.fixture
-def sd3():
+def sd3(one_thread):
     inputs = {
         "hidden_states": tensors(2, 4, 8, 8),
         "encoder_hidden_states": tensors(2, 7, 24),

@@ -75,9 +75,9 @@ def test_wrong_weights_are_named(dit, tmp_path):
 def test_wrong_folders_are_named(dit, tmp_path):
     assert refusal(tmp_path) == "Cannot read FOLDER/config.json: No such file or directory"
     (tmp_path / "config.json").write_text("[1]")
-    assert refusal(tmp_path) == "Cannot read FOLDER/config.json: it is no object"
+    assert refusal(tmp_path) == "FOLDER/config.json must hold an object of parameters"
     (tmp_path / "config.json").write_text("{")
-    assert refusal(tmp_path) == "Cannot read FOLDER/config.json: it is not JSON"
+    assert refusal(tmp_path).startswith("Cannot read FOLDER/config.json: it is not JSON (")
     dit.model.save_pretrained(tmp_path)
     configure(tmp_path, norm_type="layer_norm")
     assert refusal(tmp_path).startswith("FOLDER/config.json makes no DiTTransformer2DModel: Forw")

@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from filled_model import filled
 
 from mixdit_sw.errors import MixditError
 from mixdit_sw.foreign.public_dit import PublicDiT, load_public_dit
@@ -15,18 +16,14 @@ from mixdit_sw.policy.calibrate import CalibrationConfig, calibrate
 from mixdit_sw.policy.description import Policy
 from mixdit_sw.policy.modules import QuantizedLinear, QuantizedMatMul
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = DiTConfig(image_size=8, channels=4, patch=2, hidden=40, heads=2, depth=2, classes=10)
 
 
 @pytest.fixture
 def model():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = PublicDiT(CONFIG)
-        for parameter in model.parameters():
-            if parameter.requires_grad and not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval().requires_grad_(False)
+    return filled(PublicDiT, CONFIG)
 
 
 @pytest.fixture
