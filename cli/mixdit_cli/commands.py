@@ -21,6 +21,10 @@ from mixdit_hw.engine.config import (
 from mixdit_sim import estimate as sim_estimate
 from mixdit_sim import gemm as sim_gemm
 from mixdit_sim.simulator import SimulationError as SimulationError
+from mixdit_sim.sweep.executors import dask_cluster, local_processes
+from mixdit_sim.sweep.picture import draw_sweep
+from mixdit_sim.sweep.plan import read_sweep
+from mixdit_sim.sweep.run import PICTURE, run_sweep
 from mixdit_sim.workloads import get_workload, with_policy
 from mixdit_sw import quantize_file
 from mixdit_sw.errors import MixditError
@@ -233,7 +237,48 @@ def demo(
         raise typer.Exit(1)
 
 
-ALL = (generate, quantize, gemm, area, estimate, sample, demo)
+def sweep(
+    file: Annotated[
+        Path | None, typer.Argument(help="Sweep as TOML (docs/sweep.md); the default one without.")
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help="Dimension in every grid, instead of the file's: name=value,value."),
+    ] = None,
+    scope: Annotated[str | None, typer.Option(help="array or engine.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="auto, generic, osu018, osu035 or a Liberty file.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Recipe of docs/flows.md.")] = None,
+    workload: Annotated[
+        str | None, typer.Option(help="Model and resolution, such as dit-s-2-256.")
+    ] = None,
+    quality: Annotated[
+        bool | None, typer.Option("--quality/--no-quality", help="Measure QSNR.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of results; a later run goes on there.")] = Path(
+        "build/sweep"
+    ),
+    jobs: Annotated[int | None, typer.Option(help="Local processes; one a core.")] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Dask scheduler, such as tcp://host:8786, instead.")
+    ] = None,
+    json_file: Json = None,
+) -> None:
+    """Measure many configurations: area, clock, cycles, quality; resumable."""
+    options = {"scope": scope, "target": target, "recipe": recipe, "workload": workload}
+    plan = read_sweep(file, {**options, "quality": quality}, vary or ())
+    _check_outputs(out / PICTURE, json_file)
+    where = local_processes(jobs) if dask is None else dask_cluster(dask)
+    with where as executor, show.counting("Sweep") as progress:
+        result = run_sweep(plan, out, executor, progress)
+    _save(json_file, result.to_dict())
+    show.sweep(result, out, draw_sweep(result, out / PICTURE))
+    if any(point.failed for point in result.points):
+        raise typer.Exit(1)
+
+
+ALL = (generate, quantize, gemm, area, estimate, sample, sweep, demo)
 
 
 def _machine(preset: str, config: Path | None) -> ArrayConfig | EngineConfig:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +14,7 @@ from mixdit_hw.area import AreaReport
 from mixdit_sim.demo.report import DemoReport
 from mixdit_sim.estimate import Estimate
 from mixdit_sim.gemm import GemmReport
+from mixdit_sim.sweep.results import PointResult, SweepResult
 
 # Piped output is not cut to the 80 columns that rich assumes; brackets in names are no markup.
 _out = Console(soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 140)
@@ -28,6 +30,20 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
             if not _err.is_terminal:
                 _err.print(line, highlight=False)
             status.update(Text(line))
+
+        yield tell
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show how much is done, and each line that the given function is told."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=_err) as bar:
+        task = bar.add_task(what, total=None)
+
+        def tell(done: int, total: int, line: str) -> None:
+            bar.console.print(f"{done} of {total}, {line}", highlight=False)
+            bar.update(task, completed=done, total=total)
 
         yield tell
 
@@ -129,6 +145,54 @@ def estimate(report: Estimate) -> None:
             "the time without score traffic",
             highlight=False,
         )
+
+
+def sweep(result: SweepResult, out: Path, no_picture: str | None) -> None:
+    """Show all points, what is missing, and where the results are."""
+    settings = result.settings
+    fronts = {place.name for place in (*result.quality_front, *result.loss_front)}
+    table = Table(title=f"{settings.scope}, {settings.target}, {settings.workload}")
+    table.add_column("point")
+    for name in ("GE/MAC", "kGE", "MHz", "utilization", result.unit, "QSNR dB", "loss dB", "front"):
+        table.add_column(name, justify="right")
+    for point in result.points:
+        cells = _sweep_cells(result, point)
+        table.add_row(point.name, *cells, "*" if point.name in fronts else "")
+    table.caption = "rates and QSNR of MX6xMX6 / MX9xMX6 / MX9xMX9; loss: below fp32, at worst"
+    _out.print(table)
+    notes = [
+        f"{what}: {why}"
+        for point in result.points
+        if point.figures is not None
+        for what, why in point.figures.missing.items()
+    ]
+    for note in dict.fromkeys(notes):
+        _err.print(f"warning: no {note}", highlight=False)
+    for point in result.points:
+        if point.figures is None:
+            reason = point.refused or point.failed
+            _err.print(f"{point.status}: {point.name}: {reason}", highlight=False)
+    if no_picture is not None:
+        _err.print(f"warning: no picture: {no_picture}", highlight=False)
+    _out.print(f"Results are in {out}", highlight=False)
+
+
+def _sweep_cells(result: SweepResult, point: PointResult) -> list[str]:
+    """Return the columns between a point's name and its mark."""
+    x = point.figures
+    if x is None:
+        return [point.status, *[""] * 6]
+    rates = " / ".join(f"{rate:.0f}" for rate in result.rates(point).values())
+    qsnr = " / ".join(f"{db:.2f}" for db in (x.qsnr_db or {}).values())
+    return [
+        "-" if x.ge_per_mac is None else f"{x.ge_per_mac:.1f}",
+        "-" if x.ge is None else f"{x.ge / 1000:.1f}",
+        "-" if x.fmax_mhz is None else f"{x.fmax_mhz:.1f}",
+        f"{x.utilization:.1%}",
+        rates or "-",
+        qsnr or "-",
+        "-" if x.loss_db is None else f"{x.loss_db:.3f}",
+    ]
 
 
 def _area_table(report: AreaReport) -> Table:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from mixdit_hw.config import ArrayConfig
+from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.generate import verilog
 from mixdit_hw.synth.flow import SynthReport, synthesize
 from mixdit_hw.synth.scripts import SynthOptions
@@ -61,6 +62,8 @@ class AreaReport:
         Yosys version; recipe of docs/flows.md; file of the mapped netlist.
     no_timing : str
         Why there is no clock, or None.
+    memory_bits : int
+        Of memory macros, which are not part of the area.
     """
 
     units: list[UnitReport]
@@ -68,6 +71,7 @@ class AreaReport:
     recipe: str
     netlist: str
     no_timing: str | None
+    memory_bits: int
 
     def to_dict(self) -> dict[str, object]:
         """Return the values, as written to JSON."""
@@ -75,7 +79,7 @@ class AreaReport:
 
 
 def report_area(
-    config: ArrayConfig,
+    config: ArrayConfig | EngineConfig,
     *,
     top: str = "array",
     target: str = "generic",
@@ -86,8 +90,8 @@ def report_area(
 
     Parameters
     ----------
-    config : ArrayConfig
-        Array.
+    config : ArrayConfig or EngineConfig
+        Array, or engine around it.
     top : str
         One of `mixdit_hw.generate.TOPS`.
     target : str
@@ -105,7 +109,8 @@ def report_area(
     options = SynthOptions(recipe=recipe)
     report = synthesize(verilog(config, top), top, target, options, progress)
     fmax, no_timing = _fmax(report)
-    macs = {"array": config.peak_macs_per_cycle["mx6xmx6"], "pe": LANES}.get(top)
+    array = config.array if isinstance(config, EngineConfig) else config
+    macs = {"array": array.peak_macs_per_cycle["mx6xmx6"], "pe": LANES}.get(top)
     units = [
         UnitReport(
             name=unit.name,
@@ -137,6 +142,7 @@ def report_area(
         recipe=recipe,
         netlist=str(report.netlist),
         no_timing=no_timing,
+        memory_bits=report.memory_bits,
     )
 
 

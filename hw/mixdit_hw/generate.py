@@ -65,6 +65,6 @@ def generate(config: ArrayConfig | EngineConfig, top: str, out: Path) -> dict[st
     return write_verilog(build_top(config, top), top, out, extra)
 
 
-def verilog(config: ArrayConfig, top: str) -> str:
+def verilog(config: ArrayConfig | EngineConfig, top: str) -> str:
     """Return Verilog as text."""
     return emit_verilog(build_top(config, top), top, config.to_dict())

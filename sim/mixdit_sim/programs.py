@@ -10,6 +10,14 @@ from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.formats import LANES
 
 
+def gemm_sizes(workload: Workload, matmul: Matmul) -> list[tuple[int, GemmSize]]:
+    """Return the GEMMs of a layer that have one name: how many there are of each size."""
+    return [
+        (times, GemmSize(m=matmul.m, n=matmul.n, k=matmul.k, a_formats=a, b_formats=b))
+        for times, a, b in formats(matmul, workload.heads, workload.policy)
+    ]
+
+
 def layer_program(config: EngineConfig, workload: Workload, matmul: Matmul) -> Program:
     """Return the program that runs all GEMMs of a layer that have one name.
 
@@ -23,8 +31,7 @@ def layer_program(config: EngineConfig, workload: Workload, matmul: Matmul) -> P
         When a GEMM does not fit the engine.
     """
     rounds: list[list[GemmSize]] = []
-    for times, a, b in formats(matmul, workload.heads, workload.policy):
-        size = GemmSize(m=matmul.m, n=matmul.n, k=matmul.k, a_formats=a, b_formats=b)
+    for times, size in gemm_sizes(workload, matmul):
         for number, part in enumerate(split_k(size, config.shape)):
             rounds += [[]] * (number == len(rounds))
             rounds[number] = rounds[number] + [part] * times

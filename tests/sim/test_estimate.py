@@ -38,8 +38,8 @@ def test_array_cycles_of_one_gemm_are_those_of_the_formula(shape):
     digits = ((2, 1), *[(1, 1)] * (len(gemm.a_formats) - 1))
     array = Gemm(config.array, gemm.m, gemm.n, digits)
     cycles = predict_cycles(array)
-    assert array_cycles(config, [gemm]) == cycles
-    assert ideal_cycles(config, gemm) / cycles == pytest.approx(
+    assert array_cycles(config.array, [gemm]) == cycles
+    assert ideal_cycles(config.array, gemm) / cycles == pytest.approx(
         utilization(array, gemm.k, cycles), rel=1e-12
     )
 
@@ -49,8 +49,8 @@ def test_array_cycles_of_several():
     tail = config.array.result_latency + config.array.skew + config.array.drain_cycles - 1
     # Tiles of 2 beats end 8 cycles apart, those of 20 follow without a gap.
     short, long = size(64, 128, 32), size(64, 64, 320)
-    assert array_cycles(config, [short, long]) == 2 + 8 + 20 + tail
-    assert array_cycles(config, [long, short]) == 20 + 8 + 8 + tail
+    assert array_cycles(config.array, [short, long]) == 2 + 8 + 20 + tail
+    assert array_cycles(config.array, [long, short]) == 20 + 8 + 8 + tail
 
 
 @pytest.mark.parametrize("kind", ["linear", "qk", "av"])
@@ -67,7 +67,7 @@ def test_counts_are_those_of_the_plain_model(kind):
     assert (found.score_traffic == 0) == (kind == "linear")
     assert found.macs == matmul.macs
     if kind != "linear":
-        assert found.array_cycles == 3 * array_cycles(config, program.gemms)
+        assert found.array_cycles == 3 * array_cycles(config.array, program.gemms)
 
 
 def test_heads_of_a_layer_are_one_program():
@@ -85,8 +85,8 @@ def test_long_k_is_run_in_parts():
     assert [part.k for part in parts] == [3072, 3058]
     assert sum((part.a_formats for part in parts), ()) == gemm.a_formats
     assert [part.steps for part in parts] == [(), ("residual",)]
-    assert sum(ideal_cycles(config, part) for part in parts) == pytest.approx(
-        ideal_cycles(config, gemm), rel=1e-12
+    assert sum(ideal_cycles(config.array, part) for part in parts) == pytest.approx(
+        ideal_cycles(config.array, gemm), rel=1e-12
     )
     assert split_k(size(64, 64, 4608, high=3), config.shape) == [size(64, 64, 4608, high=3)]
     program = layer_program(config, TOY, Matmul("fc2", "linear", 64, 64, 6144))

@@ -15,7 +15,7 @@ from .targets import find_target
 
 # Anything but what the script knowingly provokes: a module that is missing, for instance.
 _PROBLEM = re.compile(
-    r"^(?:Error|Warning: (?!.*relative to a clock defined on the same port)(?!.* mixdit_memory ))",
+    r"^(?:Error|Warning: (?!.*relative to a clock defined on the same port)(?!.* mixdit_memory_))",
     re.M,
 )
 PERIOD_NS = 1000.0
@@ -139,9 +139,16 @@ def parse_paths(log: str) -> dict[str, TimingPath]:
 
 
 def _plain(netlist: str) -> str:
-    """Drop what OpenSTA's reader does not know: signs, and the parameters of memories."""
+    """Change what OpenSTA's reader does not know: no signs, memories named after their parameters.
+
+    A module that is not there gets the ports of its first instance: there is one for each size.
+    """
     netlist = re.sub(r"\b(input|output|wire) signed\b", r"\1", netlist)
-    return re.sub(r"(\bmixdit_memory) #\(.*?\n  \)", r"\1", netlist, flags=re.S)
+    return re.sub(r"\b(mixdit_memory) #\((.*?)\n  \)", _memory_name, netlist, flags=re.S)
+
+
+def _memory_name(macro: re.Match[str]) -> str:
+    return "_".join((macro[1], *re.findall(r"'d(\d+)", macro[2])))
 
 
 def _stages(report: str) -> int:

@@ -126,6 +126,26 @@ def test_timing_of_a_design_with_a_large_memory(osu018):
     analyze_timing(synthesize(ram(1024), "ram", "osu018").netlist, "ram", "osu018")
 
 
+def test_timing_of_a_design_with_large_memories_of_two_sizes(osu018):
+    if shutil.which("sta") is None:
+        pytest.skip("OpenSTA (Debian's opensta) is not installed")
+    wide = ram(1024).replace("module ram", "module wide").replace("[7:0]", "[15:0]")
+    top = """\
+module rams(clk, we, a, d, q);
+  input clk, we;
+  input [9:0] a;
+  input [15:0] d;
+  output [15:0] q;
+  wire [7:0] between;
+  ram narrow(.clk(clk), .we(we), .a(a), .d(d[7:0]), .q(between));
+  wide wide(.clk(clk), .we(we), .a(a), .d({between, between}), .q(q));
+endmodule
+"""
+    report = synthesize(top + ram(1024) + wide, "rams", "osu018")
+    assert report.memory_bits == 1024 * (8 + 16)
+    analyze_timing(report.netlist, "rams", "osu018")
+
+
 def test_fpga_counts_luts():
     text = "module t(a, o);\n  input [3:0] a;\n  output o;\n  assign o = ^a;\nendmodule\n"
     report = synthesize(text, "t", "ice40")

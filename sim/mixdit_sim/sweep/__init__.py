@@ -1,0 +1,1 @@
+"""Design-space exploration: area, clock, cycles and quality of many configurations."""

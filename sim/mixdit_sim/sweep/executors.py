@@ -1,0 +1,113 @@
+"""Where points are measured: in processes here, or on a Dask cluster."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from typing import Any
+
+from mixdit_hw.tools import require_package
+from mixdit_sw.errors import MixditError
+
+CONNECT_SECONDS = 10
+
+
+class LocalExecutor(Executor):
+    """Runs calls in so many processes, each in a slot of its own.
+
+    A process that dies (of too little memory, say) takes only its own call with it.
+
+    Parameters
+    ----------
+    jobs : int
+        Processes.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._threads = ThreadPoolExecutor(jobs)
+        self._slot = threading.local()
+        self._pools: list[ProcessPoolExecutor] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future:
+        """Run a call in the next free process."""
+        return self._threads.submit(self._run, fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Forget calls that have not begun, if asked to, and end the processes."""
+        self._threads.shutdown(wait=wait, cancel_futures=cancel_futures)
+        for pool in self._pools:
+            pool.shutdown(wait=wait)
+
+    def _run(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        pool = getattr(self._slot, "pool", None)
+        if pool is None:
+            # Not forked: threads of this process (progress, torch) would be left behind half done.
+            pool = ProcessPoolExecutor(1, get_context("spawn"), _begin)
+            self._slot.pool = pool
+            self._pools.append(pool)
+        try:
+            return pool.submit(fn, *args, **kwargs).result()
+        except BrokenProcessPool:
+            self._slot.pool = None
+            raise MixditError("The process that measured it ended") from None
+
+
+def _begin() -> None:
+    """Let this process end with its parent, and without a traceback on a terminal's Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def local_processes(jobs: int | None = None) -> Iterator[Executor]:
+    """Run calls in processes on this machine, as many as it has cores unless told otherwise.
+
+    Raises
+    ------
+    MixditError
+        When `jobs` is not positive.
+    """
+    if jobs is not None and jobs < 1:
+        raise MixditError(f"Jobs must be a positive number, not {jobs}")
+    executor = LocalExecutor(jobs or os.cpu_count() or 1)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def dask_cluster(address: str) -> Iterator[Executor]:
+    """Run calls on the workers of a Dask scheduler, such as "tcp://host:8786".
+
+    Raises
+    ------
+    MixditError
+        When Dask is not installed, or nothing answers, or there are no workers.
+    """
+    require_package("distributed")
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:  # TimeoutError is an OSError
+        raise MixditError(f"No Dask scheduler answers at {address} ({error})") from error
+    with client:
+        if not client.nthreads():
+            raise MixditError(f"The Dask scheduler at {address} has no workers")
+        executor = client.get_executor(pure=False)
+        try:
+            yield executor
+        finally:
+            executor.shutdown(wait=False)

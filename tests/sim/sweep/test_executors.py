@@ -1,0 +1,95 @@
+"""Processes and Dask workers that measure points."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sweep_calls
+from distributed import LocalCluster
+
+from mixdit_hw import tools
+from mixdit_sim.sweep.executors import dask_cluster, local_processes
+from mixdit_sw.errors import MixditError
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """Let the processes find the calls."""
+    here = Path(sweep_calls.__file__).parent
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+
+def test_calls_run_in_processes_of_their_own():
+    with local_processes(1) as executor:
+        first, second = (executor.submit(sweep_calls.where, i).result() for i in range(2))
+        assert first == second != os.getpid()
+        with pytest.raises(MixditError, match="refused"):
+            executor.submit(sweep_calls.refuse, 0).result()
+
+
+def test_process_that_dies_takes_only_its_own_call():
+    with local_processes(2) as executor:
+        calls = [executor.submit(sweep_calls.end_or_double, i) for i in (1, -1, 2, 3)]
+        with pytest.raises(MixditError, match="The process that measured it ended"):
+            calls[1].result()
+        assert [calls[i].result() for i in (0, 2, 3)] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_bad_jobs(jobs):
+    with (
+        pytest.raises(MixditError, match=f"Jobs must be a positive number, not {jobs}"),
+        local_processes(jobs),
+    ):
+        pass
+
+
+@contextmanager
+def cluster_address(workers):
+    with LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        dashboard_address=None,
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_dask_workers_by_address():
+    with cluster_address(1) as address, dask_cluster(address) as executor:
+        assert executor.submit(sweep_calls.end_or_double, 4).result() == 8
+        with pytest.raises(MixditError, match="refused"):
+            executor.submit(sweep_calls.refuse, 0).result()
+
+
+def test_dask_without_workers():
+    with (
+        cluster_address(0) as address,
+        pytest.raises(MixditError, match="The Dask scheduler at tcp://.* has no workers"),
+        dask_cluster(address),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://127.0.0.1", ""])
+def test_no_scheduler(address, monkeypatch):
+    monkeypatch.setattr("mixdit_sim.sweep.executors.CONNECT_SECONDS", 1)
+    with (
+        pytest.raises(MixditError, match="No Dask scheduler answers at") as error,
+        dask_cluster(address),
+    ):
+        pass
+    assert "\n" not in str(error.value)
+
+
+def test_dask_is_not_installed(monkeypatch):
+    find = tools.importlib.util.find_spec
+    monkeypatch.setattr(
+        tools.importlib.util,
+        "find_spec",
+        lambda name: None if name == "distributed" else find(name),
+    )
+    with pytest.raises(MixditError, match=r"pip install 'mixdit\[sweep\]'"), dask_cluster("tcp:"):
+        pass
