@@ -18,6 +18,7 @@ BENCHMARKS = {
     "policies": "quality of selection policies, hours",
     "policy_speed": "sampling with quantization over float sampling",
     "policy_bits": "bits of float32 products against the engine's",
+    "foreign_coverage": "share of public transformers that policies reach",
     "twin": "exactness and outliers of the twins",
 }
 
