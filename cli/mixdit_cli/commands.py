@@ -12,6 +12,8 @@ from mixdit_hw import area as hw_area
 from mixdit_hw import generate as hw_generate
 from mixdit_hw.config import PRESETS, ArrayConfig, get_preset
 from mixdit_hw.engine.config import ENGINES, EngineConfig, engine_for, engine_from_dict
+from mixdit_hw.fpga.bitstream import make_bitstream
+from mixdit_hw.fpga.boards import BOARDS
 from mixdit_sim import estimate as sim_estimate
 from mixdit_sim import gemm as sim_gemm
 from mixdit_sim.simulator import SimulationError as SimulationError
@@ -188,7 +190,25 @@ def demo(
         raise typer.Exit(1)
 
 
-ALL = (generate, quantize, gemm, area, estimate, demo)
+def bitstream(
+    out: Annotated[Path, typer.Option(help="Folder for selftest.bit and selftest.v.")],
+    preset: Annotated[str, typer.Option(help=f"Engine: {', '.join(PRESETS)}.")] = "ecp5",
+    config: Config = None,
+    board: Annotated[str, typer.Option(help=f"One of {', '.join(BOARDS)}.")] = "ulx3s",
+    json_file: Json = None,
+) -> None:
+    """Place and route an engine that tests itself, for a board with an ECP5-85F."""
+    engine = _engine(preset, config)
+    _check_outputs(json_file)
+    with show.working("Bitstream") as progress:
+        report = make_bitstream(engine, out, board=board, progress=progress)
+    _save(json_file, report.to_dict())
+    show.bitstream(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+ALL = (generate, quantize, gemm, area, estimate, demo, bitstream)
 
 
 def _machine(preset: str, config: Path | None) -> ArrayConfig | EngineConfig:
