@@ -189,9 +189,9 @@ PRESETS: dict[str, ArrayConfig] = {
     ),
     "ecp5": ArrayConfig(
         rows=4,
-        cols=4,
+        cols=2,
         cluster_rows=4,
-        cluster_cols=4,
+        cluster_cols=2,
         dot_register=True,
         prepare_register=True,
         fabric="fpga",

