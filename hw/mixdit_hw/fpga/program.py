@@ -6,6 +6,7 @@ import numpy as np
 
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_sw.engine.compiler import LayerGemm, Program, compile_gemms
+from mixdit_sw.engine.convert import LayerConvert
 from mixdit_sw.engine.layout import pack_matrix, pack_operand
 from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.errors import MixditError
@@ -37,10 +38,10 @@ class SelfTestProgram:
 
 
 def selftest_program(config: EngineConfig) -> SelfTestProgram:
-    """Return GEMMs of mixed formats with all built steps, one of which computes with the last's C.
+    """Return GEMMs of mixed formats, one with all built steps, and a conversion.
 
-    What memory must hold afterwards is the golden model's. Results are whole tiles, so that every
-    byte is defined.
+    The second GEMM computes with the first one's result. What memory must hold afterwards is the
+    golden model's. Results are whole tiles, so that every byte is defined.
 
     Raises
     ------
@@ -67,10 +68,17 @@ def selftest_program(config: EngineConfig) -> SelfTestProgram:
     stored = _quantize(_result(first, golden_gemm(first.a, first.b, kind)), first.as_operand)
     second = LayerGemm(a=stored, a_source=0, b=_quantize(numbers(m, n), (MX9,) * (n // LANES)))
     third = LayerGemm(a=first.b, b=first.a, bf16=True)
+    source = numbers(n, m) if config.transposes else numbers(m, n)
+    converted = LayerConvert(
+        x=source, formats=(MX6,) * (source.size // m // LANES), transposed=config.transposes
+    )
     gemms = [first, second, third]
-    program = compile_gemms(gemms, shape)
+    program = compile_gemms([*gemms, converted], shape)
     memory = program.image.bytes()
     after = memory.copy()
+    operand = pack_operand(converted.operand(source), shape, is_b=False).reshape(-1)
+    address = program.commands[-2].tags_address
+    after[address : address + operand.size] = operand
     for index, gemm in enumerate(gemms):
         c = _result(gemm, golden_gemm(gemm.a, gemm.b, kind))
         address, content = _stored(gemm, c, program, index, shape)

@@ -26,7 +26,7 @@ def end(name, program, folder):
     verilog = folder / "selftest.v"
     fabric = config.array.fabric
     verilog.write_text(emit_verilog(SelfTest(config, program), "selftest", fabric=fabric))
-    run("icarus", verilog, "selftest", BENCH, {"patience": 6000}, folder=folder / "run")
+    run("icarus", verilog, "selftest", BENCH, {"patience": 12000}, folder=folder / "run")
     return json.loads((folder / "run" / "lights.json").read_text())
 
 
