@@ -15,6 +15,7 @@ BENCHMARKS = {
     "estimate": "cycles of denoising steps of public models",
     "baselines": "area, clock and energy of baseline units, each at its best, beside ours",
     "accumulators": "quality of accumulator kinds",
+    "fpga": "units placed and routed on an ECP5-85F, multiplier blocks against logic",
     "policies": "quality of selection policies, hours",
     "policy_speed": "sampling with quantization over float sampling",
     "policy_bits": "bits of float32 products against the engine's",

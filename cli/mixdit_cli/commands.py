@@ -18,6 +18,8 @@ from mixdit_hw.engine.config import (
     engine_from_dict,
     get_engine,
 )
+from mixdit_hw.fpga.bitstream import make_bitstream
+from mixdit_hw.fpga.boards import BOARDS
 from mixdit_sim import estimate as sim_estimate
 from mixdit_sim import gemm as sim_gemm
 from mixdit_sim.simulator import SimulationError as SimulationError
@@ -278,7 +280,25 @@ def sweep(
         raise typer.Exit(1)
 
 
-ALL = (generate, quantize, gemm, area, estimate, sample, sweep, demo)
+def bitstream(
+    out: Annotated[Path, typer.Option(help="Folder for selftest.bit and selftest.v.")],
+    preset: Annotated[str, typer.Option(help=f"Engine: {', '.join(PRESETS)}.")] = "ecp5",
+    config: Config = None,
+    board: Annotated[str, typer.Option(help=f"One of {', '.join(BOARDS)}.")] = "ulx3s",
+    json_file: Json = None,
+) -> None:
+    """Place and route an engine that tests itself, for a board with an ECP5-85F."""
+    engine = _engine(preset, config)
+    _check_outputs(json_file)
+    with show.working("Bitstream") as progress:
+        report = make_bitstream(engine, out, board=board, progress=progress)
+    _save(json_file, report.to_dict())
+    show.bitstream(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+ALL = (generate, quantize, gemm, area, estimate, sample, sweep, bitstream, demo)
 
 
 def _machine(preset: str, config: Path | None) -> ArrayConfig | EngineConfig:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mixdit_hw.area import AreaReport
+from mixdit_hw.fpga.bitstream import BitstreamReport
 from mixdit_sim.demo.report import DemoReport
 from mixdit_sim.estimate import Estimate
 from mixdit_sim.gemm import GemmReport
@@ -111,6 +112,30 @@ def demo(report: DemoReport, out: Path) -> None:
     _out.print(f"Verilog, report and picture are in {out}", highlight=False)
     if not report.passed:
         _err.print("error: RTL and golden model, or cycles and their prediction, differ")
+
+
+def bitstream(report: BitstreamReport) -> None:
+    """Show what the device's cells are used for, the clock, and where that comes from."""
+    table = Table(title=f"{report.device}, board {report.board}")
+    table.add_column("cell")
+    for name in ("used", "available", "share"):
+        table.add_column(name, justify="right")
+    for use in report.utilization:
+        share = f"{use.used / use.available:.1%}"
+        table.add_row(use.cell, f"{use.used:,}", f"{use.available:,}", share)
+    _out.print(table)
+    path = report.critical_path
+    _out.print(
+        f"Fmax {report.fmax_mhz:.1f} MHz, wires included; the board's clock is "
+        f"{report.clock_mhz:g} MHz\n"
+        f"critical path: {path.logic_ns:.1f} ns in {path.cells} cells, {path.routing_ns:.1f} ns in "
+        f"wires, {path.start} to {path.end}\n"
+        f"{report.tool}, seed {report.seed}, logs {', '.join(report.logs)}\n"
+        f"bitstream {report.bitstream}",
+        highlight=False,
+    )
+    if not report.passed:
+        _err.print("error: the design is too slow for the board's clock")
 
 
 def estimate(report: Estimate) -> None:
