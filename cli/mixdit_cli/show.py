@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,9 @@ from mixdit_hw.area import AreaReport
 from mixdit_sim.demo.report import DemoReport
 from mixdit_sim.estimate import Estimate
 from mixdit_sim.gemm import GemmReport
+
+if TYPE_CHECKING:  # needs torch, which most commands do without
+    from mixdit_sim.search.report import SearchReport
 
 # Piped output is not cut to the 80 columns that rich assumes; brackets in names are no markup.
 _out = Console(soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 140)
@@ -129,6 +133,29 @@ def estimate(report: Estimate) -> None:
             "the time without score traffic",
             highlight=False,
         )
+
+
+def search(report: "SearchReport", out: Path) -> None:
+    """Show what was judged, and the choice."""
+    table = Table(title=f"{len(report.trials)} trials, {len(report.front)} on the Pareto front")
+    table.add_column("policy")
+    names = ("cycles", "over MX6", "one step", "FID change", "pixel distance")
+    for name in names:
+        table.add_column(name, justify="right")
+    judged, chosen = report.verdict.judged, report.verdict.chosen
+    for row in judged:
+        scores = row.scores
+        table.add_row(
+            f"{row.name} (chosen)" if row == chosen else row.name,
+            f"{row.cycles:,.0f}",
+            f"{row.cycles / judged[0].cycles - 1:+.1%}",
+            f"{row.distance:.4f}",
+            "-" if scores is None else str(scores.fid_change),
+            "-" if scores is None else str(scores.pixel_distance),
+        )
+    _out.print(table)
+    _out.print(report.verdict.reason, highlight=False)
+    _out.print(f"Results are in {out}", highlight=False)
 
 
 def _area_table(report: AreaReport) -> Table:
