@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 HEADS = (
     "cycles",
-    "DiT-XL/2 512",
+    "large",
     "bits A / W",
     "FID",
     "FID change",

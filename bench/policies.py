@@ -52,8 +52,6 @@ from mixdit_sw.quality.sampling import StudyConfig
 R = 0.01
 ONE_BLOCK = LinearRule(high_share=R)
 GPTQ_BLOCK = replace(ONE_BLOCK, weight_method="gptq")
-LARGE = ("dit-xl-2-512", "paper")
-"""Public model, and the engine on which its cycles are counted."""
 
 
 def candidates() -> list[Policy]:
@@ -139,11 +137,15 @@ def searched(reports: dict[str, SearchReport]) -> list[Policy]:
 
 
 def measure(
-    task: Task, folder: Path, policies: list[Policy], executor: Executor
+    task: Task, folder: Path, policies: list[Policy], large: list[str], executor: Executor
 ) -> list[dict[str, Any]]:
-    """Return a row for the float model and for each policy."""
-    store, subject = Store(folder, task), Subject(task)
-    calibration, model = subject.calibration(folder), subject.bundle.model
+    """Return a row for the float model and for each policy.
+
+    `large` names a public model, and the engine on which its cycles are counted.
+    """
+    subject = Subject(task, folder)
+    store = Store(folder, task, subject.fingerprint)
+    calibration, model = subject.calibrate(), subject.bundle.model
     stable = [with_stable_name(store, policy) for policy in policies]
     tell = _teller(task.model)
     (floats,) = measure_all(store, executor, float_scores, task, [Policy()], tell)
@@ -153,7 +155,7 @@ def measure(
     for policy, distance, score in zip(policies, distances, scores, strict=True):
         plan = resolve(policy, calibration, model, timesteps=subject.bundle.schedule.timesteps)
         is_simple = not any(override.timesteps for override in policy.overrides)
-        large = policy_cycles(policy, model.config, *LARGE) if is_simple else None
+        cycles = policy_cycles(policy, model.config, *large) if is_simple else None
         row = {
             "model": task.model,
             "policy": policy.name,
@@ -161,7 +163,7 @@ def measure(
             "scores": score,
             "cost": asdict(plan_cost(plan, dit_shapes(model.config))),
             "cycles": plan_cycles(plan, model.config, "small"),
-            "large_cycles": large,
+            "large_cycles": cycles,
         }
         rows.append(row)
     return rows
@@ -188,14 +190,14 @@ def ablation(options: argparse.Namespace) -> list[dict[str, Any]]:
             one_step=OneStepConfig(images=options.quick_images),
             calibration=CalibrationConfig(images=options.quick_images, hessians=True),
         )
-        folder = options.folder / name
+        folder = options.folder / Path(name).name
         policies = candidates() + (more_candidates() if options.more else [])
         if options.trials:
             policies += searched(search(task, folder, options))
         if options.only:
             policies = [policy for policy in policies if policy.name in options.only]
         with workers(options.workers) as executor:
-            rows += measure(task, folder, policies, executor)
+            rows += measure(task, folder, policies, options.large, executor)
     return rows
 
 
@@ -214,6 +216,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--finalists", type=int, default=2)
     found.add_argument("--shares", type=float, nargs="+", default=Choices().shares)
     found.add_argument("--heads", type=int, nargs="+", default=Choices().heads)
+    found.add_argument(
+        "--large",
+        nargs=2,
+        default=["dit-xl-2-512", "paper"],
+        help="public model and engine whose cycles are counted too",
+    )
     found.add_argument("--device", default="cpu", help="cpu or cuda")
     found.add_argument("--workers", type=int, default=1, help="processes")
     found.add_argument("--folder", type=Path, default=Path("build/policies"))

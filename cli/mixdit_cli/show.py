@@ -16,6 +16,7 @@ from mixdit_sim.estimate import Estimate
 from mixdit_sim.gemm import GemmReport
 
 if TYPE_CHECKING:  # needs torch, which most commands do without
+    from mixdit_sim.search.on_engine import BlockReport
     from mixdit_sim.search.report import SearchReport
 
 # Piped output is not cut to the 80 columns that rich assumes; brackets in names are no markup.
@@ -156,6 +157,28 @@ def search(report: "SearchReport", out: Path) -> None:
     _out.print(table)
     _out.print(report.verdict.reason, highlight=False)
     _out.print(f"Results are in {out}", highlight=False)
+
+
+def block(report: "BlockReport") -> None:
+    """Show the GEMMs of a block that ran on RTL."""
+    table = Table(title=f"Block {report.block} of {report.model} on RTL, bit for bit")
+    for name in ("GEMM", "shape", "formats"):
+        table.add_column(name)
+    for name in ("cycles", "predicted", "utilization", "mismatches"):
+        table.add_column(name, justify="right")
+    for row in report.gemms:
+        table.add_row(
+            row.name,
+            " x ".join(map(str, row.shape)),
+            row.formats,
+            f"{row.cycles:,}",
+            f"{row.predicted_cycles:,}",
+            f"{row.utilization:.1%}",
+            str(row.mismatches),
+        )
+    _out.print(table)
+    if not report.passed:
+        _err.print("error: RTL and golden model, or cycles and their prediction, differ")
 
 
 def _area_table(report: AreaReport) -> Table:

@@ -90,12 +90,12 @@ def policy_cycles(policy: Policy, config: DiTConfig, workload: str, preset: str)
         rules for timesteps.
     """
     chosen = get_workload(workload)
+    if {matmul.name for matmul in chosen.matmuls} - set(ROLES):
+        raise MixditError(f"Cycles are counted on plain DiTs, not on {workload}")
     if any(override.timesteps for override in policy.overrides):
         raise MixditError("Cycles of other models are counted for policies without timesteps")
     total = 0
     for matmul in chosen.matmuls:
-        if matmul.name not in ROLES:
-            raise MixditError(f"Cycles are counted on plain DiTs, not on {workload}")
         for block in range(matmul.layers):
             name = f"blocks.{block * config.depth // matmul.layers}.{ROLES[matmul.name]}"
             if not any(fnmatchcase(name, pattern) for pattern in policy.layers):

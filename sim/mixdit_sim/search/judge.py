@@ -102,7 +102,7 @@ def judge(
         judged += [_with(c, s) for c, s in zip(window, score(window), strict=True)]
         good = [c for c in judged if _meets(c, limit, bounds)]
         start += finalists
-    good += [c for c in known if _meets(c, limit, bounds)]
+    good = [c for c in known if _meets(c, limit, bounds)] + good
     rule = f"FID change at most {bounds.fid_change:g}, pixel distance at most {limit:.4f}"
     if bounds.distance is None:
         rule += " (that of the paper's policy)"

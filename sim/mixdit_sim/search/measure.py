@@ -52,19 +52,45 @@ class Task:
     study: StudyConfig = field(default_factory=lambda: StudyConfig(images=100, steps=10))
 
 
+CALIBRATION = "calibration.safetensors"
+
+
 class Subject:
     """A model with its calibration, as a worker holds it."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, folder: Path) -> None:
+        self.task, self.folder = task, folder
         self.bundle = named_dit(task.model)
         self.bundle.model.to(pick_device(task.device))
         self.fingerprint = fingerprint(self.bundle.model)
         self._one_step: OneStep | None = None
+        self._calibration: Calibration | None = None
 
-    def calibration(self, folder: Path) -> Calibration:
-        """Return the calibration; it is made where it is not there, and then kept."""
-        return _calibration(self, folder)
+    def calibrate(self) -> Calibration:
+        """Return the calibration in the folder; it is made where there is none for this task."""
+        path = self.folder / CALIBRATION
+        if path.exists():
+            found = Calibration.load(path)
+            if found.config == self.task.calibration and found.model == self.fingerprint:
+                return found
+        made = calibrate(self.bundle.model, self.bundle.schedule, self.task.calibration)
+        made.save(path)
+        return made
+
+    def calibration(self) -> Calibration:
+        """Return the calibration that `calibrate` left in the folder.
+
+        Raises
+        ------
+        MixditError
+            When it is not there.
+        """
+        if self._calibration is None:
+            path = self.folder / CALIBRATION
+            if not path.exists():
+                raise MixditError(f"There is no {path}: workers must see the folder of the search")
+            self._calibration = Calibration.load(path)
+        return self._calibration
 
     def one_step(self) -> OneStep:
         """Return the quick measure of this model."""
@@ -73,23 +99,10 @@ class Subject:
         return self._one_step
 
 
-@lru_cache(maxsize=2)
-def subject(task: Task) -> Subject:
+@lru_cache(maxsize=1)
+def subject(task: Task, folder: Path) -> Subject:
     """Return the subject of a task, the same one for each call in a process."""
-    return Subject(task)
-
-
-@lru_cache(maxsize=2)
-def _calibration(chosen: Subject, folder: Path) -> Calibration:
-    path = folder / "calibration.safetensors"
-    if path.exists():
-        found = Calibration.load(path)
-        if found.config == chosen.task.calibration and found.model == chosen.fingerprint:
-            return found
-    bundle = chosen.bundle
-    made = calibrate(bundle.model, bundle.schedule, chosen.task.calibration)
-    made.save(path)
-    return made
+    return Subject(task, folder)
 
 
 def one_step_distance(task: Task, policy: Policy, folder: Path) -> float:
@@ -100,8 +113,8 @@ def one_step_distance(task: Task, policy: Policy, folder: Path) -> float:
     MixditError
         When the policy does not fit the model, or a layer's result has NaN or Inf.
     """
-    chosen = subject(task)
-    quick, calibration = chosen.one_step(), chosen.calibration(folder)
+    chosen = subject(task, folder)
+    quick, calibration = chosen.one_step(), chosen.calibration()
     model = chosen.bundle.model
     plan = resolve(policy, calibration, model, timesteps=chosen.bundle.schedule.timesteps)
     with apply_plan(model, plan, calibration):
@@ -116,14 +129,14 @@ def paired_scores(task: Task, policy: Policy, folder: Path) -> dict[str, Any]:
     MixditError
         When the policy does not fit the model, or a layer's result has NaN or Inf.
     """
-    chosen = subject(task)
+    chosen = subject(task, folder)
     study = Study(chosen.bundle, task.study, folder / "study", task.device)
-    return to_plain(study.run(policy, chosen.calibration(folder)))
+    return to_plain(study.run(policy, chosen.calibration()))
 
 
 def float_scores(task: Task, policy: Policy, folder: Path) -> dict[str, Any]:
     """Return the float model's own scores; the policy is not looked at."""
-    study = Study(subject(task).bundle, task.study, folder / "study", task.device)
+    study = Study(subject(task, folder).bundle, task.study, folder / "study", task.device)
     return to_plain(study.score(study.floats()))
 
 
@@ -136,6 +149,8 @@ class Store:
         Holds what was measured for one task.
     task : Task
         It.
+    model : str
+        Fingerprint of its model.
 
     Raises
     ------
@@ -143,9 +158,9 @@ class Store:
         When the folder holds another task's.
     """
 
-    def __init__(self, folder: Path, task: Task) -> None:
+    def __init__(self, folder: Path, task: Task, model: str) -> None:
         self.folder = folder
-        text = json.dumps({"search": asdict(task)}, indent=1) + "\n"
+        text = json.dumps({"task": asdict(task), "model": model}, indent=1) + "\n"
         path = folder / "task.json"
         if not path.exists():
             write_atomically(path, lambda partial: partial.write_text(text))

@@ -8,6 +8,7 @@ from typing import Any
 from mixdit_sim.search.front import Trial
 from mixdit_sim.search.judge import Candidate, Verdict
 from mixdit_sim.search.space import Space
+from mixdit_sw.errors import MixditError
 from mixdit_sw.files import write_atomically
 from mixdit_sw.policy.json_form import save_json, to_plain
 from mixdit_sw.policy.plan import Plan
@@ -83,3 +84,20 @@ def write_files(report: SearchReport, plan: Plan | None, folder: Path) -> None:
     draw_front(report, folder / PICTURE)
     text = json.dumps(report.to_dict(), indent=1) + "\n"
     write_atomically(folder / REPORT, lambda partial: partial.write_text(text))
+
+
+def read_model(folder: Path) -> str:
+    """Return the name of the model of a finished search.
+
+    Raises
+    ------
+    MixditError
+        When the folder holds none.
+    """
+    try:
+        values = json.loads((folder / REPORT).read_text())
+        if values["chosen"] is None:
+            raise MixditError(f"The search in {folder} has chosen no policy: {values['reason']}")
+        return str(values["config"]["task"]["model"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise MixditError(f"{folder} holds no finished search") from None

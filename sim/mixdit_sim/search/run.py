@@ -1,6 +1,7 @@
 """A whole search: sensitivities, trials, judgement, files."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def run_search(
     config : SearchConfig
         What to search for.
     folder : Path
-        Calibration and measurements. Workers on other machines need not see it.
+        Calibration and measurements. Workers on other machines must see it by this path.
     results : Path, optional
         Folder for the four files; by default the same.
     processes : int
@@ -112,9 +113,8 @@ def run_search(
     MixditError
         When something does not fit, or the folder holds another task's measurements.
     """
-    search = _Search(config, folder, progress)
     with workers(processes, dask) as executor:
-        search.executor = executor
+        search = _Search(config, folder.absolute(), executor, progress)
         report = search.run()
     chosen = report.verdict.chosen
     plan = None if chosen is None else search.plan(chosen.policy)
@@ -125,15 +125,24 @@ def run_search(
 class _Search:
     """A search under way."""
 
-    def __init__(self, config: SearchConfig, folder: Path, progress: Callable[[str], None]) -> None:
-        self.config, self.folder, self.progress = config, folder, progress
-        progress(f"Calibrating {config.task.model}")
-        self.subject = Subject(config.task)
+    def __init__(
+        self,
+        config: SearchConfig,
+        folder: Path,
+        executor: Executor,
+        progress: Callable[[str], None],
+    ) -> None:
+        self.config, self.executor, self.progress = config, executor, progress
+        self.subject = Subject(config.task, folder)
         model = self.subject.bundle.model
-        self.store = Store(folder, config.task)
-        self.calibration = self.subject.calibration(folder)
+        if max(config.choices.heads) > model.config.heads:
+            raise MixditError(
+                f"The model has {model.config.heads} heads, not {max(config.choices.heads)}"
+            )
+        self.store = Store(folder, config.task, self.subject.fingerprint)
+        progress(f"Calibrating {config.task.model}")
+        self.calibration = self.subject.calibrate()
         self.space = Space.of(model, config.choices)
-        self.executor: Any = None
 
     def run(self) -> SearchReport:
         """Search."""

@@ -59,16 +59,27 @@ def golden_linear(layer: QuantizedLinear, x: Tensor, kind: Kind) -> Tensor:
     return result if bias is None else result + bias
 
 
-def golden_product(layer: QuantizedMatMul, a: Tensor, b: Tensor, kind: Kind) -> Tensor:
-    """Compute an attention product (..., heads, M, N) as the engine does."""
+def product_tensors(
+    layer: QuantizedMatMul, a: Tensor, b: Tensor
+) -> list[tuple[MixedTensor, MixedTensor]]:
+    """Return what the engine multiplies for a (..., heads, M, K) and b (..., heads, N, K)."""
     plan = layer.plans[layer.clock.phase]
-    results = []
+    found = []
     for index, (x, y) in enumerate(zip(a.flatten(0, -3), b.flatten(0, -3), strict=True)):
         head = index % len(plan.a)
         blocks = -(-x.shape[-1] // LANES)
         left = _mixed(x, [[plan.a[head]] * blocks], rounding=layer.rounding)
         right = _mixed(y, [[plan.b[head]] * blocks], rounding=layer.rounding)
-        results.append(torch.from_numpy(golden_gemm_mixed(left, right, kind)))
+        found.append((left, right))
+    return found
+
+
+def golden_product(layer: QuantizedMatMul, a: Tensor, b: Tensor, kind: Kind) -> Tensor:
+    """Compute an attention product (..., heads, M, N) as the engine does."""
+    results = [
+        torch.from_numpy(golden_gemm_mixed(left, right, kind))
+        for left, right in product_tensors(layer, a, b)
+    ]
     return torch.stack(results).view(*a.shape[:-1], b.shape[-2]).to(a.device)
 
 
