@@ -27,7 +27,8 @@ def workers(count: int, address: str | None = None) -> Iterator[Executor]:
     Raises
     ------
     MixditError
-        When `count` is negative, the scheduler cannot be reached, or a process died.
+        When `count` is negative, the scheduler cannot be reached or has no workers, or a process
+        died.
     """
     if count < 0:
         raise MixditError(f"Workers must be at least 0, not {count}")
@@ -88,4 +89,6 @@ def _dask(address: str) -> Iterator[Executor]:
         reason = " ".join(str(error).split()) or "no answer"
         raise MixditError(f"Cannot reach a Dask scheduler at {address}: {reason}") from None
     with client:
+        if not client.nthreads():
+            raise MixditError(f"The Dask scheduler at {address} has no workers")
         yield client.get_executor()

@@ -132,6 +132,16 @@ def test_a_dask_cluster_measures_the_same(store, task):
     assert there == here
 
 
+def test_a_cluster_without_workers():
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster,
+        pytest.raises(MixditError, match="has no workers"),
+        workers(0, cluster.scheduler_address),
+    ):
+        pass
+
+
 def test_no_workers():
     with pytest.raises(MixditError, match="Workers must be at least 0, not -1"), workers(-1):
         pass
