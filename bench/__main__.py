@@ -15,7 +15,7 @@ BENCHMARKS = {
     "estimate": "cycles of denoising steps of public models",
     "baselines": "area, clock and energy of baseline units, each at its best, beside ours",
     "accumulators": "quality of accumulator kinds",
-    "policies": "quality of selection policies, hours",
+    "policies": "ablation of selection policies, searched ones among them, hours",
     "policy_speed": "sampling with quantization over float sampling",
     "policy_bits": "bits of float32 products against the engine's",
     "twin": "exactness and outliers of the twins",

@@ -42,6 +42,10 @@ def test_additive_front_is_best_for_every_price():
         assert np.isclose((ours @ [price, 1]).min(), (everything @ [price, 1]).min())
 
 
+def test_rules_off_the_hull_are_left_out():
+    assert additive_front([[(0.0, 10.0), (5.0, 9.0), (10.0, 0.0)]]) == [(0,), (2,)]
+
+
 def test_rules_of_equal_cycles():
     assert additive_front([[(5.0, 2.0), (5.0, 1.0), (9.0, 1.0)]]) == [(1,)]
 
