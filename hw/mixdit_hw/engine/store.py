@@ -9,6 +9,7 @@ from mixdit_hw.engine.command import STEP_LAYOUT, command_layout
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.gearbox import granule
 from mixdit_hw.engine.quantize import group_layout
+from mixdit_hw.engine.source import Origin
 from mixdit_hw.engine.tiles import TileLoop, connect_loop, tile_address
 from mixdit_hw.engine.writer import write_layout
 from mixdit_hw.pe.fp32 import NAN, STATE
@@ -19,8 +20,8 @@ from mixdit_sw.engine.shape import TAG_BITS
 def tile_layout(config: EngineConfig) -> data.StructLayout:
     """Layout of what the store must know of a tile.
 
-    Its place, if it is stored now; the bus words there; the steps of the epilogue; `Output`; what
-    the quantizer must know.
+    Its place, if it is stored now; the bus words there; the steps of the epilogue; `Output`;
+    `Origin`; what the quantizer must know.
     """
     return data.StructLayout(
         {
@@ -28,13 +29,14 @@ def tile_layout(config: EngineConfig) -> data.StructLayout:
             "stored": 1,
             "steps": STEP_LAYOUT,
             "output": 2,
+            "origin": 2,
             "group": group_layout(config),
         }
     )
 
 
 class StoreWalker(wiring.Component):
-    """Walks through a command's tiles in the order in which the array computes them.
+    """Walks through a command's tiles in the order in which they come.
 
     Members
     -------
@@ -44,8 +46,8 @@ class StoreWalker(wiring.Component):
         Formats of the results' K-blocks, for each command that stores an operand.
     tile : stream of tile_layout
         The next tile.
-    bad_format : 1
-        A tag of the next tile is no format's. It is not offered then.
+    bad_format : 1, with tags_address
+        A tag of the next tile is no format's. It is not offered then. Bus word of the tags.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -56,6 +58,7 @@ class StoreWalker(wiring.Component):
                 "tags": In(stream.Signature(TAG_BITS * config.shape.section)),
                 "tile": Out(stream.Signature(tile_layout(config))),
                 "bad_format": Out(1),
+                "tags_address": Out(config.beat_bits),
             }
         )
 
@@ -84,6 +87,8 @@ class StoreWalker(wiring.Component):
         with m.If(loop.next & loop.last_in_panel & loop.last_streamed & loop.last_panel):
             m.d.sync += active.eq(0)
         self._describe(m, command, loop, start, active, is_operand)
+        # What its proof speaks of (mixdit_hw.formal.stores).
+        self._command, self._start, self._begun, self._active = command, start, begun, active
         return m
 
     def _describe(
@@ -104,6 +109,7 @@ class StoreWalker(wiring.Component):
         tags = Signal(TAG_BITS * shape.section)
         with m.If(start):
             m.d.sync += tags.eq(self.tags.payload)
+        self._tags = tags
         width = len(tile.group.tags)
         beats = shape.tile_beats
         unknown = [
@@ -122,7 +128,15 @@ class StoreWalker(wiring.Component):
             tile.stored.eq(~is_operand | completes),
             tile.steps.eq(command.steps),
             tile.output.eq(command.output),
+            tile.origin.eq(
+                Mux(
+                    command.is_convert,
+                    Mux(command.transposed, Origin.TURNED, Origin.MEMORY),
+                    Origin.ARRAY,
+                )
+            ),
             self.bad_format.eq(active & is_operand & Cat(unknown).any()),
+            self.tags_address.eq(command.tags_address),
         ]
         with m.Switch(command.output):
             with m.Case(Output.FP32):
@@ -137,6 +151,7 @@ class StoreWalker(wiring.Component):
         shape = self._config.shape
         column, in_group = Signal(range(shape.section)), Signal(range(shape.group_tiles))
         panel_column = Signal.like(column)
+        self._column, self._panel_column, self._in_group = column, panel_column, in_group
         ends = in_group == shape.group_tiles - 1
         behind = column + 1
         with m.If(start):

@@ -49,6 +49,8 @@ class TileLoop(wiring.Component):
         """Three counters."""
         m = Module()
         left, tile, step = Signal(TILES), Signal(TILES), Signal(TILES)
+        # What its proof speaks of (mixdit_hw.formal.tiles).
+        self._left, self._tile, self._step = left, tile, step
         m.d.comb += [
             self.last_panel.eq(left <= self.panel),
             self.panel_tiles.eq(Mux(self.last_panel, left, self.panel)),

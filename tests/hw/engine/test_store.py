@@ -140,3 +140,29 @@ def test_walker(chances):
         )
         for view in views
     ] == tiles
+
+
+def test_tags_of_no_format():
+    """They are said where they lie, and no tile of their group is offered."""
+    values = {"stationary_b": 1, "row_tiles": 1, "col_tiles": 16, "panel": 16}
+    values |= {"output": Output.OPERAND, "tags_address": 0x1234}
+    dut, seen, taken = StoreWalker(TINY), [], []
+
+    async def watch(ctx):
+        ctx.set(dut.tile.ready, 1)
+        async for _, _, bad, valid in ctx.tick().sample(dut.bad_format, dut.tile.valid):
+            taken.append(valid)
+            if bad:
+                seen.append(ctx.get(dut.tags_address))
+                return
+
+    command = command_layout(TINY).const(values).as_value().value
+    # The second K-block's tag is none.
+    simulate(
+        dut,
+        partial(send, stream=dut.command, items=[command]),
+        partial(send, stream=dut.tags, items=[0b1101]),
+        watch,
+    )
+    assert seen == [0x1234]
+    assert sum(taken) == TINY.shape.group_tiles

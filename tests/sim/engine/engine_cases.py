@@ -57,8 +57,11 @@ def random_formats(rng, blocks):
     return tuple(palette[i] for i in rng.integers(len(palette), size=blocks))
 
 
-def random_gemm(rng, config, largest, source=None):
-    """A GEMM; with a source, one whose A is what that stores."""
+def random_gemm(rng, config, largest, source=None, columns=None):
+    """A GEMM; with a source, one whose A is what that stores.
+
+    With `columns`, a result that is stored as an operand has as many at most.
+    """
     m, n = (int(v) for v in rng.integers(1, largest[0] + 1, 2))
     k = int(rng.integers(1, largest[1] + 1))
     a, number = None, None
@@ -67,6 +70,7 @@ def random_gemm(rng, config, largest, source=None):
         m, k = a.rows, a.k
     as_operand = None
     if rng.random() < 0.4:
+        n = int(rng.integers(1, columns + 1)) if columns else n
         as_operand = random_formats(rng, -(-n // 16))
     on = {step for step in config.steps if rng.random() < 0.4}
     sizes = {"row_scale": (m,), "col_scale": (n,), "bias": (n,), "residual": (m, n)}
@@ -87,7 +91,7 @@ def random_timing(rng):
     return MemoryTiming(int(rng.choice([0, 1, 7, 40, 150])), gain, price)
 
 
-def random_case(rng, config, largest=(12, 120), gemms=3, operands=True):
+def random_case(rng, config, largest=(12, 120), gemms=3, operands=True, columns=None):
     """A program; with `operands`, some of its results are stored as operands of others."""
     kind = parse_kind(config.array.accumulator)
     found, plans = [], []
@@ -97,7 +101,7 @@ def random_case(rng, config, largest=(12, 120), gemms=3, operands=True):
         if stored and rng.random() < 0.7:
             c = expected(found[stored[-1]], kind)
             source = stored[-1], quantize_mapped(c, found[stored[-1]].as_operand)
-        gemm = random_gemm(rng, config, largest, source)
+        gemm = random_gemm(rng, config, largest, source, columns)
         if not operands:
             gemm = replace(gemm, as_operand=None)
         try:
@@ -142,19 +146,19 @@ def with_rows(x, rows):
     return replace(x, **longer)
 
 
-def real_rows(stored, gemm, shape):
+def real_rows(stored, size, shape):
     """The stored blocks of each K-block, uint8 (m, bytes), without those of rows past the end.
 
     They are what computing gives for them, and a chain of GEMMs computes with them.
     """
-    formats = gemm.size.stored_formats(shape)
+    formats = size.stored_formats(shape)
     at, found = shape.bus_bytes, []
     for start in range(0, len(formats), shape.group):
         for fmt in formats[start : start + shape.group]:
-            size = shape.slice_bytes(fmt, False)
-            part = stored[:, at : at + size].reshape(-1, fmt.row_bytes(16))
-            found.append(part[: gemm.a.rows])
-            at += size
+            length = shape.slice_bytes(fmt, False)
+            part = stored[:, at : at + length].reshape(-1, fmt.row_bytes(16))
+            found.append(part[: size.m])
+            at += length
         at += -at % shape.bus_bytes
     return found
 
@@ -190,27 +194,32 @@ def check(config, cases, *, simulator):
         check_result(config, case, result, number)
 
 
-def check_result(config, case, result, label):
-    """Compare what a program's run left: results bit for bit, counters exactly."""
-    kind = parse_kind(config.array.accumulator)
-    outcome, commands = result.outcome, case.program.commands
-    assert outcome.error == Error.NONE, (label, outcome)
-    assert outcome.error_address == 0, (label, outcome)
+def check_memory(config, case, memory, label):
+    """Compare all results that a program left in memory, bit for bit."""
+    kind, commands = parse_kind(config.array.accumulator), case.program.commands
     for index, gemm in enumerate(case.gemms):
         what = (label, index, gemm.size, commands[index])
         if gemm.as_operand is not None:
-            stored = case.program.operand(result.memory, index)
+            stored = case.program.operand(memory, index)
             golden = expected_operand(gemm, kind, config.shape)
             for x, y in zip(
-                real_rows(stored, gemm, config.shape),
-                real_rows(golden, gemm, config.shape),
+                real_rows(stored, gemm.size, config.shape),
+                real_rows(golden, gemm.size, config.shape),
                 strict=True,
             ):
                 assert np.array_equal(x, y), what
             continue
-        c = case.program.result(result.memory, index).view(np.uint32)
+        c = case.program.result(memory, index).view(np.uint32)
         golden = expected(gemm, kind).view(np.uint32)
         assert (c == golden).all(), what
+
+
+def check_result(config, case, result, label):
+    """Compare what a program's run left: results bit for bit, counters exactly."""
+    outcome, commands = result.outcome, case.program.commands
+    assert outcome.error == Error.NONE, (label, outcome)
+    assert outcome.error_address == 0, (label, outcome)
+    check_memory(config, case, result.memory, label)
     predicted = predict(config, case.program, case.timing)
     loaded = zip(case.gemms, commands, strict=False)
     if any(gemm.a_source is not None for gemm in case.gemms):

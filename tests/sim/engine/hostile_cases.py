@@ -2,18 +2,15 @@
 
 import numpy as np
 from command_rules import ADDRESSES
-from engine_cases import Case, quantize_mapped, random_case, random_timing
-from hostile_list import Hostile, Spoilt, outside
+from engine_cases import Case, quantize_mapped, random_formats, random_timing
+from hostile_list import Spoilt, outside, storing_case
+from hostile_stops import reset_in_transfer, started_twice, stopped, stopped_storing
 from malformed_lists import bad_list_address, malformed_command, missing_end
 
-from mixdit_sim.engine.model.engine import EngineModel
-from mixdit_sim.engine.model.parts import MemoryTiming
-from mixdit_sim.engine.rtl import Disturbance, Fault
+from mixdit_sim.engine.rtl import Fault
 from mixdit_sw.engine.commands import Error
 from mixdit_sw.engine.compiler import LayerGemm, compile_gemms
-from mixdit_sw.engine.registers import COUNTERS, Status
 from mixdit_sw.engine.schedule import result_bytes
-from mixdit_sw.engine.shape import TAG_BITS
 from mixdit_sw.formats import MX4, MX6, MX9
 
 
@@ -43,16 +40,37 @@ def bad_tag(rng, config):
     _, command, gemm = spoilt.any_gemm()
     name, is_b, formats, tiles = sides(command, gemm)[rng.integers(2)]
     block, tile = int(rng.integers(len(formats))), int(rng.integers(tiles))
+    if gemm.a_source is not None and not is_b and tile == 0:
+        # These are tags of results, too: the GEMM that stores them sees them first.
+        return spoil_result_tag(spoilt, gemm.a_source, block)
     shape = config.shape
     start = getattr(command, f"{name}_address") + tile * gemm.beats(shape, is_b) * spoilt.bus
     section, place = divmod(block, shape.section)
     header = start + shape.operand_beats(formats[: section * shape.section], is_b) * spoilt.bus
-    at = TAG_BITS * place
-    spoilt.memory[header + at // 8] |= 3 << at % 8
+    spoilt.spoil_tag(header, place)
     last = header
     if place:
         last = start + (words_until(config, formats, is_b, block - 1) - 1) * spoilt.bus
     return spoilt.fails("bad tag", Error.FORMAT, last)
+
+
+def bad_result_tag(rng, config):
+    """A tag of results that is no format's, or is none of theirs."""
+    spoilt = Spoilt(rng, config, storing_case(rng, config))
+    stores = [i for i, gemm in enumerate(spoilt.program.gemms) if gemm.as_operand]
+    index = stores[rng.integers(len(stores))]
+    blocks = len(spoilt.program.gemms[index].stored_formats(config.shape))
+    if rng.random() < 0.8 or blocks == config.shape.section:
+        return spoil_result_tag(spoilt, index, int(rng.integers(blocks)))
+    spoilt.spoil_tag(spoilt.program.commands[index].tags_address, blocks)
+    return spoilt.runs("tag of no K-block")
+
+
+def spoil_result_tag(spoilt, index, block):
+    """Make a tag of results no format's."""
+    address = spoilt.program.commands[index].tags_address
+    spoilt.spoil_tag(address, block)
+    return spoilt.fails("bad tag of results", Error.FORMAT, address)
 
 
 def short_tiles(rng, config):
@@ -94,9 +112,7 @@ def generous(rng, config):
             start = getattr(command, f"{name}_address")
             start += tile * gemm.beats(config.shape, is_b) * spoilt.bus
             section = formats[len(formats) - unused :]
-            header = start - config.shape.operand_beats(section, is_b) * spoilt.bus
-            at = TAG_BITS * unused
-            spoilt.memory[header + at // 8] |= 3 << at % 8
+            spoilt.spoil_tag(start - config.shape.operand_beats(section, is_b) * spoilt.bus, unused)
     return spoilt.runs("generous command")
 
 
@@ -107,19 +123,26 @@ def faulty_word(rng, config):
     if rng.random() < 0.4:
         index, command, gemm = spoilt.any_gemm()
         first, count = command.c_address, result_bytes(gemm, config.shape)
+        count -= spoilt.bus * (gemm.as_operand is not None)
     word = int(rng.integers(first, first + count)) // spoilt.bus
     fault = Fault(word, int(rng.integers(1, 4)), int(rng.integers(config.ports)))
     if fault.response == 1:
         return spoilt.runs("no error", fault=fault)
-    address = word * spoilt.bus
-    for gemm, command in zip(spoilt.program.gemms, spoilt.program.commands, strict=False):
-        place = address - command.c_address
-        if 0 <= place < result_bytes(gemm, config.shape):
-            beats = config.shape.tile_beats // (2 if gemm.bf16 else 1)
-            tile = word - place // spoilt.bus % beats
-            burst = max(tile, word // config.burst * config.burst)
+    for index, (gemm, command) in enumerate(
+        zip(spoilt.program.gemms, spoilt.program.commands, strict=False)
+    ):
+        if gemm.as_operand is not None:
+            pitch = command.c_row_beats
+            row, place = divmod(word - command.tags_address // spoilt.bus, pitch)
+            in_header = 0 <= row < command.row_tiles and place == 0
+            read = row == 0 or any(other.a_source == index for other in spoilt.program.gemms)
+            if in_header and not read:
+                return spoilt.runs("header that nobody reads", fault=fault)
+    for first, beats in spoilt.stores():
+        if first <= word < first + beats:
+            burst = max(first, word // config.burst * config.burst)
             return spoilt.fails("faulty write", Error.WRITE, burst * spoilt.bus, fault=fault)
-    return spoilt.fails("faulty read", Error.READ, address, fault=fault)
+    return spoilt.fails("faulty read", Error.READ, word * spoilt.bus, fault=fault)
 
 
 def outside_memory(rng, config):
@@ -132,73 +155,12 @@ def outside_memory(rng, config):
         "residual": {"residual"},
         "row_vector": {"row_scale"},
         "col_vector": {"col_scale", "bias"},
-        "tags": {"results as an operand, which these programs have not"},
     }
-    if name in needs and not needs[name] & set(gemm.steps):
+    unused = gemm.as_operand is None if name == "tags" else False
+    if unused or (name in needs and not needs[name] & set(gemm.steps)):
         return spoilt.runs("address that is not used")
     error = Error.WRITE if name == "c" else Error.READ
     return spoilt.fails("outside memory", error, address)
-
-
-def busy_bus(rng, config):
-    """A program with many results for its operands, on a memory at which words mostly wait."""
-    case = random_case(rng, config, largest=(8, 16), gemms=1, operands=False)
-    case.timing = MemoryTiming(int(rng.integers(0, 20)), 1, int(rng.integers(2, 8)))
-    return Spoilt(rng, config, case)
-
-
-def writing_cycles(spoilt):
-    """How many cycles a program takes, and those in which memory takes no word of results."""
-    model = EngineModel(spoilt.config, spoilt.program, spoilt.case.timing)
-    cycles, writing = 0, []
-    while model.state != "IDLE":
-        model.step()
-        cycles += 1
-        if model.memory.bursts and model.memory.funds < model.memory.price:
-            writing.append(cycles)
-    return cycles, writing or [cycles]
-
-
-def stopped(rng, config):
-    """STOP in any cycle, often while results wait on the bus."""
-    spoilt = busy_bus(rng, config) if rng.random() < 0.7 else Spoilt(rng, config)
-    cycles, writing = writing_cycles(spoilt)
-    cycle = int(rng.integers(0, cycles + 8))
-    if rng.random() < 0.6:
-        cycle = max(int(rng.choice(writing)) - 2, 0)
-    stop = Disturbance("stop", cycle)
-    # The write takes effect two cycles after it is begun.
-    if cycle + 2 > cycles:
-        return spoilt.runs("STOP after the end", disturbance=stop)
-    model = EngineModel(config, spoilt.program, spoilt.case.timing)
-    model.run(cycle + 1)
-    fetched = (model.pointer * spoilt.bus - spoilt.list_address) // spoilt.step
-    present = spoilt.address(max(fetched - 1, 0))
-    return spoilt.fails("STOP", Error.STOPPED, present, disturbance=stop)
-
-
-def started_twice(rng, config):
-    """START of another list while one runs: nothing happens."""
-    spoilt = Spoilt(rng, config)
-    cycles = max(EngineModel(config, spoilt.program, spoilt.case.timing).run().values())
-    # LIST_ADDRESS is written before CONTROL, and takes two cycles.
-    cycle, address = int(rng.integers(cycles - 4)), int(rng.integers(1 << 32))
-    return spoilt.runs("START while busy", disturbance=Disturbance("start", cycle, address))
-
-
-def reset_in_transfer(rng, config):
-    """Reset of engine and memory in any cycle: as after power-up."""
-    spoilt = Spoilt(rng, config)
-    cycles = max(EngineModel(config, spoilt.program, spoilt.case.timing).run().values())
-    job = spoilt.job(disturbance=Disturbance("reset", int(rng.integers(cycles))))
-
-    def judge(result):
-        assert result.status == Status(0), result.status
-        assert result.outcome.error == Error.NONE, result.outcome
-        assert result.outcome.error_address == 0, result.outcome
-        assert result.outcome.counters == dict.fromkeys(COUNTERS, 0), result.outcome
-
-    return Hostile("reset", job, judge)
 
 
 def nan_operands(rng, config):
@@ -210,7 +172,9 @@ def nan_operands(rng, config):
         x[rng.random((rows, k)) < rng.choice([0, 0.1, 1])] = rng.choice([np.nan, np.inf, -np.inf])
         formats = tuple((MX4, MX6, MX9)[i] for i in rng.integers(3, size=-(-k // 16)))
         operands.append(quantize_mapped(x, formats))
-    gemms = [LayerGemm(a=operands[0], b=operands[1], bf16=bool(rng.random() < 0.5))]
+    stored = random_formats(rng, -(-n // 16)) if k < 160 and rng.random() < 0.5 else None
+    bf16 = bool(stored is None and rng.random() < 0.5)
+    gemms = [LayerGemm(a=operands[0], b=operands[1], bf16=bf16, as_operand=stored)]
     case = Case(gemms, compile_gemms(gemms, config.shape), random_timing(rng))
     return Spoilt(rng, config, case).runs("NaN operands")
 
@@ -222,13 +186,14 @@ KINDS = (
     bad_list_address,
     missing_end,
     bad_tag,
+    bad_result_tag,
     short_tiles,
     generous,
     faulty_word,
     faulty_word,
     outside_memory,
     stopped,
-    stopped,
+    stopped_storing,
     started_twice,
     reset_in_transfer,
     nan_operands,

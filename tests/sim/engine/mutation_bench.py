@@ -71,10 +71,11 @@ class MutantBench(EngineBench):
         await self.pulse("load")
         waited = await self.keep_waiting()
         await self.set_address(trial["list_address"])
-        await self.write(Register.INTERRUPT_ENABLE, 0)
-        await self.write(Register.INTERRUPT_ENABLE, 1)
-        seen = [await self.read(Register.INTERRUPT_ENABLE), await self.read(Register.STATUS)]
-        seen += waited
+        seen = list(waited)
+        for enable in (0, 1):
+            await self.write(Register.INTERRUPT_ENABLE, enable)
+            seen.append(await self.read(Register.INTERRUPT_ENABLE))
+        seen.append(await self.read(Register.STATUS))
         # The memory starts with all the credit that it can have.
         await self.cycles(2 * trial["knobs"]["price"])
         await self.write(Register.CONTROL, Control.START)

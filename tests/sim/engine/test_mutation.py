@@ -5,19 +5,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from engine_cases import expected
+from engine_cases import check_memory
 from mutants import UNITS, mutated_testbench
 from mutation_programs import trials
+from mutation_trial import CONFIG
 
-from mixdit_hw.engine.config import ENGINES
 from mixdit_sim.array.rtl import working_folder
 from mixdit_sim.engine.model.engine import predict
 from mixdit_sim.engine.testbench import TOP
 from mixdit_sim.simulator import SimulationError, run
 from mixdit_sw.engine.registers import COUNTERS, Register
-from mixdit_sw.gemm.kinds import parse_kind
 
-CONFIG = ENGINES["tiny"]
 WORDS = 4096
 SEED = 1
 MUTANTS = 20
@@ -42,9 +40,10 @@ def trial_case(folder, number, trial):
             "latency": trial.timing.latency,
             "gain": trial.timing.gain,
             "price": trial.timing.price,
-            "fault": int(trial.fault_word is not None),
+            "fault": 0 if trial.fault_word is None else 2 + number % 2,
             "fault_word": trial.fault_word or 0,
             "origin": trial.origin,
+            "pauses": trial.pauses,
             "dump_first": 0,
             "dump_last": len(rows) - 1,
         },
@@ -88,7 +87,6 @@ def run_mutants(verilog, numbers, found, folder):
 
 def check_reference(reference, found):
     """Check the engine itself: results bit for bit, counters exactly, errors where they belong."""
-    kind = parse_kind(CONFIG.array.accumulator)
     for number, (outcome, trial) in enumerate(zip(reference, found, strict=True)):
         registers = outcome["registers"][-3 - REGISTERS : -3]
         wide = {
@@ -102,10 +100,9 @@ def check_reference(reference, found):
             assert wide[Register.ERROR_ADDRESS] == trial.error_address, (number, trial.error)
         if trial.case is None:
             continue
-        memory = memory_of(outcome["memory"])
-        for index, gemm in enumerate(trial.case.gemms):
-            c = trial.case.program.result(memory, index).view(np.uint32)
-            assert (c == expected(gemm, kind).view(np.uint32)).all(), (number, index)
+        check_memory(CONFIG, trial.case, memory_of(outcome["memory"]), number)
+        if trial.pauses:
+            continue
         counters = predict(CONFIG, trial.case.program, trial.timing)
         del counters[Register.NAN_BLOCKS]
         assert all(wide[name] == counters[name] for name in counters), number
@@ -120,7 +117,7 @@ def memory_of(text):
 
 def try_all(folder):
     """Return the mutants and their verdicts."""
-    found = trials(CONFIG)
+    found = trials()
     verilog, mutants = mutated_testbench(CONFIG, WORDS, dict.fromkeys(UNITS, MUTANTS), SEED)
     verdicts = run_mutants(verilog, [mutant.number for mutant in mutants], found, folder)
     check_reference(json.loads((folder / "reference.json").read_text()), found)
