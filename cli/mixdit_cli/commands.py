@@ -102,6 +102,11 @@ def gemm(
         ),
     ] = None,
     b_high_channels: Annotated[str | None, typer.Option(help="The same for B.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Plan of `mixdit search`, instead of formats and channels.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the plan.")] = None,
+    head: Annotated[int, typer.Option(help="Head of the layer, if it is a product.")] = 0,
     accumulator: Accumulator = None,
     backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
     preset: Preset = "small",
@@ -122,6 +127,9 @@ def gemm(
         backend=backend,
         simulator=simulator,
         waves=waves,
+        plan=plan,
+        layer=layer,
+        head=head,
     )
     array = _machine(preset, config)
     _check_outputs(out, json_file, waves)
