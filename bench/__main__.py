@@ -15,9 +15,11 @@ BENCHMARKS = {
     "estimate": "cycles of denoising steps of public models",
     "baselines": "area, clock and energy of baseline units, each at its best, beside ours",
     "accumulators": "quality of accumulator kinds",
-    "policies": "quality of selection policies, hours",
+    "fpga": "units placed and routed on an ECP5-85F, multiplier blocks against logic",
+    "policies": "ablation of selection policies, searched ones among them, hours",
     "policy_speed": "sampling with quantization over float sampling",
     "policy_bits": "bits of float32 products against the engine's",
+    "foreign_coverage": "share of public transformers that policies reach",
     "twin": "exactness and outliers of the twins",
 }
 

@@ -1,8 +1,9 @@
-"""Quality of selection policies on the shipped model and on its twin: docs/policies.md.
+"""Ablation: selection policies on the shipped model and on its twin (docs/policies.md).
 
 python -m bench.policies [--images 1000 --seeds 5 --steps 50] [--folder build/policies]
 
-Samples stay in the folder; the same command continues after an interruption.
+For each model it searches, per model and per layer, then samples with every policy. Measurements
+stay in the folder; the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -10,17 +11,30 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
+from concurrent.futures import Executor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from bench.ablation_table import ranks, table
+from mixdit_sim.search.cycles import plan_cycles, policy_cycles
+from mixdit_sim.search.explore import Budget
+from mixdit_sim.search.measure import (
+    Store,
+    Subject,
+    Task,
+    float_scores,
+    measure_all,
+    one_step_distance,
+    paired_scores,
+)
+from mixdit_sim.search.report import SearchReport
+from mixdit_sim.search.run import SearchConfig, run_search, with_stable_name
+from mixdit_sim.search.space import Choices
+from mixdit_sim.search.workers import workers
 from mixdit_sw.errors import MixditError
 from mixdit_sw.files import write_atomically
-from mixdit_sw.models.load import DiTBundle, load_dit
-from mixdit_sw.models.twin import TwinConfig, make_twin
+from mixdit_sw.policy.calibrate import CalibrationConfig
 from mixdit_sw.policy.cost import dit_shapes, plan_cost
 from mixdit_sw.policy.description import (
     AttentionRule,
@@ -31,23 +45,35 @@ from mixdit_sw.policy.description import (
     paper_policy,
     uniform_policy,
 )
+from mixdit_sw.policy.select import resolve
+from mixdit_sw.quality.one_step import OneStepConfig
 from mixdit_sw.quality.sampling import StudyConfig
-from mixdit_sw.quality.study import Study
 
 R = 0.01
 ONE_BLOCK = LinearRule(high_share=R)
+GPTQ_BLOCK = replace(ONE_BLOCK, weight_method="gptq")
 
 
 def candidates() -> list[Policy]:
-    """Return the policies of the table, from few bits to many."""
-    gptq = replace(ONE_BLOCK, weight_method="gptq")
-    one_head = AttentionRule(high_heads=1)
+    """Return the policies of the ablation, from few bits to many."""
     return [
         uniform_policy("mx6"),
         Policy(name="mx6, reordered", linear=replace(ONE_BLOCK, high="mx6")),
-        Policy(name="mx6, sorted", linear=LinearRule(order="sorted")),
         Policy(name="r 1 %", linear=ONE_BLOCK),
         Policy(name="r 1 %, truncating", linear=ONE_BLOCK, rounding="truncate"),
+        paper_policy(R, 1, name="paper, r 1 %, 1 of 6 heads"),
+        Policy(name="mx6, gptq", linear=LinearRule(weight_method="gptq")),
+        Policy(name="r 1 %, gptq", linear=GPTQ_BLOCK),
+        Policy(name="paper, gptq", linear=GPTQ_BLOCK, attention=AttentionRule(high_heads=1)),
+        uniform_policy("mx9"),
+        uniform_policy("fp16"),
+    ]
+
+
+def more_candidates() -> list[Policy]:
+    """Return policies that the ablation does without."""
+    return [
+        Policy(name="mx6, sorted", linear=LinearRule(order="sorted")),
         Policy(
             name="r 1 % of qkv and fc1 only",
             overrides=tuple(
@@ -60,101 +86,159 @@ def candidates() -> list[Policy]:
             overrides=(Override(timesteps=(0, 499), linear=ONE_BLOCK),),
         ),
         Policy(name="dynamic, a block of 16 tokens", linear=LinearRule(dynamic=Dynamic())),
-        paper_policy(R, 1, name="paper, r 1 %, 1 of 6 heads"),
         Policy(name="r 1 %, one mx9 weight block", linear=replace(ONE_BLOCK, weight_high_blocks=1)),
         Policy(name="r 1 %, float weights", linear=replace(ONE_BLOCK, weight="float32")),
-        Policy(name="mx6, gptq", linear=LinearRule(weight_method="gptq")),
-        Policy(name="r 1 %, gptq", linear=gptq),
-        Policy(name="paper, gptq", linear=gptq, attention=one_head),
-        uniform_policy("mx9"),
-        uniform_policy("fp16"),
     ]
 
 
-def models(names: list[str]) -> dict[str, DiTBundle]:
-    """Return the shipped model for "plain" and its twins for factors such as "x30"."""
-    plain, found = load_dit(), {}
-    for name in names:
-        if name == "plain":
-            found["plain"] = plain
-        else:
-            config = TwinConfig(factor=float(name.removeprefix("x")))
-            found[config.label] = make_twin(plain, config)
+def search_configs(task: Task, options: argparse.Namespace) -> dict[str, SearchConfig]:
+    """Return the searches: the same rules, with weights by GPTQ, per model and per layer."""
+    choices = Choices(shares=tuple(options.shares), heads=tuple(options.heads), weights=("gptq",))
+    config = SearchConfig(
+        task=task,
+        choices=choices,
+        budget=Budget(trials=options.trials),
+        finalists=options.finalists,
+    )
+    return {
+        "one pair": config,
+        "per layer": replace(config, choices=replace(choices, per="layer")),
+    }
+
+
+def search(task: Task, folder: Path, options: argparse.Namespace) -> dict[str, SearchReport]:
+    """Search both ways; keep what each leaves in a folder of its own."""
+    reports = {}
+    for name, config in search_configs(task, options).items():
+        tell = _teller(f"{task.model}, {name}")
+        results = folder / name.replace(" ", "_")
+        reports[name] = run_search(
+            config, folder, results=results, processes=options.workers, progress=tell
+        )
+        tell(reports[name].verdict.reason)
+    return reports
+
+
+def searched(reports: dict[str, SearchReport]) -> list[Policy]:
+    """Return what the searches chose, and per layer the best for no more cycles than one pair."""
+    found = []
+    for name, report in reports.items():
+        chosen = report.verdict.chosen
+        if chosen is not None:
+            found.append(replace(chosen.policy, name=f"{name}, cheapest in bounds"))
+    pair, layers = reports["one pair"], reports["per layer"]
+    if pair.verdict.chosen is not None:
+        limit = pair.verdict.chosen.cycles
+        equal = [trial for trial in layers.front if trial.cycles <= limit]
+        if equal:
+            policy = layers.space.policy(equal[-1].point)
+            found.append(replace(policy, name="per layer, at the pair's cycles"))
     return found
 
 
-def measure(label: str, bundle: DiTBundle, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return a row for the float model and for each policy."""
-    config = StudyConfig(
+def measure(
+    task: Task, folder: Path, policies: list[Policy], large: list[str], executor: Executor
+) -> list[dict[str, Any]]:
+    """Return a row for the float model and for each policy.
+
+    `large` names a public model, and the engine on which its cycles are counted.
+    """
+    subject = Subject(task, folder)
+    store = Store(folder, task, subject.fingerprint)
+    calibration, model = subject.calibrate(), subject.bundle.model
+    stable = [with_stable_name(store, policy) for policy in policies]
+    tell = _teller(task.model)
+    (floats,) = measure_all(store, executor, float_scores, task, [Policy()], tell)
+    distances = measure_all(store, executor, one_step_distance, task, stable, tell)
+    scores = measure_all(store, executor, paired_scores, task, stable, tell)
+    rows = [{"model": task.model, "policy": "float", "scores": floats}]
+    for policy, distance, score in zip(policies, distances, scores, strict=True):
+        plan = resolve(policy, calibration, model, timesteps=subject.bundle.schedule.timesteps)
+        is_simple = not any(override.timesteps for override in policy.overrides)
+        cycles = policy_cycles(policy, model.config, *large) if is_simple else None
+        row = {
+            "model": task.model,
+            "policy": policy.name,
+            "one_step": distance,
+            "scores": score,
+            "cost": asdict(plan_cost(plan, dit_shapes(model.config))),
+            "cycles": plan_cycles(plan, model.config, "small"),
+            "large_cycles": cycles,
+        }
+        rows.append(row)
+    return rows
+
+
+def _teller(prefix: str) -> Any:
+    return lambda line: print(f"{prefix}: {line}", file=sys.stderr, flush=True)
+
+
+def ablation(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the rows of all models."""
+    samples = StudyConfig(
         seeds=tuple(range(options.seeds)),
         images=options.images,
         steps=options.steps,
         batch=options.batch,
     )
-    folder = options.folder / label.replace(" % of channels", "").replace(", ", "_")
-    study = Study(bundle, config, folder, options.device)
-    start = time.monotonic()
-    scores = study.score(study.floats())
-    rows = [{"model": label, "policy": "float", "seconds": time.monotonic() - start}]
-    rows[0] |= {"cost": None, "scores": asdict(scores)}
-    calibration = study.calibration()
-    shapes = dit_shapes(bundle.model.config)
-    for policy in candidates():
-        if options.only and policy.name not in options.only:
-            continue
-        start = time.monotonic()
-        scores = study.run(policy, calibration)
-        cost = plan_cost(study.plan(policy, calibration), shapes)
-        rows.append({"model": label, "policy": policy.name, "cost": asdict(cost)})
-        rows[-1] |= {"scores": asdict(scores), "seconds": time.monotonic() - start}
-        print(f"{label}: {policy.name}, {rows[-1]['seconds']:.0f} s", file=sys.stderr, flush=True)
+    rows = []
+    for name in options.models:
+        task = Task(
+            model=name,
+            study=samples,
+            device=options.device,
+            one_step=OneStepConfig(images=options.quick_images),
+            calibration=CalibrationConfig(images=options.quick_images, hessians=True),
+        )
+        folder = options.folder / Path(name).name
+        policies = candidates() + (more_candidates() if options.more else [])
+        if options.trials:
+            policies += searched(search(task, folder, options))
+        if options.only:
+            policies = [policy for policy in policies if policy.name in options.only]
+        with workers(options.workers) as executor:
+            rows += measure(task, folder, policies, options.large, executor)
     return rows
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Format the rows for people; ± is half of the 95 % confidence interval over the seeds."""
-    heads = ("model", "policy", "passes", "bits A / W", "FID", "FID change", "accuracy")
-    lines = [f"| {' | '.join((*heads, 'features', 'pixels'))} |", "|---|---|" + "--:|" * 7]
-    for row in rows:
-        cost, scores = row["cost"] or {}, row["scores"]
-        passes = "-" if not cost.get("passes") else f"{cost['passes']:.3f}"
-        bits = f"{cost['activation_bits']:.2f} / {cost['weight_bits']:.2f}" if cost else "32 / 32"
-        cells = [row["model"], row["policy"], passes, bits, _cell(scores["fid"], 2)]
-        cells += [_cell(scores["fid_change"], 2), _cell(scores["accuracy"], 1, 100)]
-        cells += [_cell(scores["feature_distance"], 3), _cell(scores["pixel_distance"], 4)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def parser() -> argparse.ArgumentParser:
+    """Return the options."""
+    found = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    found.add_argument("--models", nargs="+", default=["shipped", "twin-x30"])
+    found.add_argument("--only", nargs="+", help="names of policies")
+    found.add_argument("--more", action="store_true", help="more policies")
+    found.add_argument("--seeds", type=int, default=3)
+    found.add_argument("--images", type=int, default=100, help="images of each seed")
+    found.add_argument("--batch", type=int, default=100)
+    found.add_argument("--steps", type=int, default=5, help="denoising steps")
+    found.add_argument("--quick-images", type=int, default=20, help="of calibration, quick measure")
+    found.add_argument("--trials", type=int, default=80, help="of each search; 0: no search")
+    found.add_argument("--finalists", type=int, default=2)
+    found.add_argument("--shares", type=float, nargs="+", default=Choices().shares)
+    found.add_argument("--heads", type=int, nargs="+", default=Choices().heads)
+    found.add_argument(
+        "--large",
+        nargs=2,
+        default=["dit-xl-2-512", "paper"],
+        help="public model and engine whose cycles are counted too",
+    )
+    found.add_argument("--device", default="cpu", help="cpu or cuda")
+    found.add_argument("--workers", type=int, default=1, help="processes")
+    found.add_argument("--folder", type=Path, default=Path("build/policies"))
+    return found
 
 
-def _cell(estimate: dict[str, Any], digits: int, factor: float = 1) -> str:
-    width = estimate["half_width"]
-    spread = "" if width is None else f" ± {factor * width:.{digits}f}"
-    return f"{factor * estimate['mean']:.{digits}f}{spread}"
-
-
-def main() -> None:
-    """Sample, score, print the table and write results.json."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--models", nargs="+", default=["plain", "x30"], help="plain, x10, x30 ..")
-    parser.add_argument("--only", nargs="+", help="names of policies")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=200, help="images of each seed")
-    parser.add_argument("--batch", type=int, default=100)
-    parser.add_argument("--steps", type=int, default=10, help="denoising steps")
-    parser.add_argument("--device", help="cpu or cuda; a GPU by default, if there is one")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--folder", type=Path, default=Path("build/policies"))
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    rows = []
+def main(arguments: list[str] | None = None) -> None:
+    """Search, sample, score, print the table and write results.json."""
+    options = parser().parse_args(arguments)
     try:
-        for label, bundle in models(options.models).items():
-            rows += measure(label, bundle, options)
+        rows = ablation(options)
     except MixditError as error:
         sys.exit(f"error: {error}")
     text = json.dumps(rows, indent=1)
     write_atomically(options.folder / "results.json", lambda partial: partial.write_text(text))
     print(table(rows))
+    print(ranks(rows))
 
 
 if __name__ == "__main__":

@@ -13,3 +13,13 @@ def same_formats():
     FORMATS.clear()
     FORMATS.update(formats)
     LOADED_FILES[:] = files
+
+
+@pytest.fixture
+def one_thread():
+    """Run small models on one thread: faster, and independent of the number of cores."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -11,7 +11,15 @@ from mixdit_cli import show
 from mixdit_hw import area as hw_area
 from mixdit_hw import generate as hw_generate
 from mixdit_hw.config import PRESETS, ArrayConfig, get_preset
-from mixdit_hw.engine.config import ENGINES, EngineConfig, engine_for, engine_from_dict
+from mixdit_hw.engine.config import (
+    ENGINES,
+    EngineConfig,
+    engine_for,
+    engine_from_dict,
+    get_engine,
+)
+from mixdit_hw.fpga.bitstream import make_bitstream
+from mixdit_hw.fpga.boards import BOARDS
 from mixdit_sim import estimate as sim_estimate
 from mixdit_sim import gemm as sim_gemm
 from mixdit_sim.simulator import SimulationError as SimulationError
@@ -22,7 +30,7 @@ from mixdit_sim.sweep.run import PICTURE, run_sweep
 from mixdit_sim.workloads import get_workload, with_policy
 from mixdit_sw import quantize_file
 from mixdit_sw.errors import MixditError
-from mixdit_sw.files import check_writable, load_matrix, save_npy, write_atomically
+from mixdit_sw.files import check_writable, load_matrix, load_object, save_npy, write_atomically
 from mixdit_sw.formats import MODES, Rounding, load_formats
 
 UserFormats = Annotated[
@@ -94,6 +102,11 @@ def gemm(
         ),
     ] = None,
     b_high_channels: Annotated[str | None, typer.Option(help="The same for B.")] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Plan of `mixdit search`, instead of formats and channels.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the plan.")] = None,
+    head: Annotated[int, typer.Option(help="Head of the layer, if it is a product.")] = 0,
     accumulator: Accumulator = None,
     backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
     preset: Preset = "small",
@@ -114,6 +127,9 @@ def gemm(
         backend=backend,
         simulator=simulator,
         waves=waves,
+        plan=plan,
+        layer=layer,
+        head=head,
     )
     array = _machine(preset, config)
     _check_outputs(out, json_file, waves)
@@ -167,6 +183,45 @@ def estimate(
         report = sim_estimate.estimate(workload, preset, clock_ghz, progress)
     _save(json_file, report.to_dict())
     show.estimate(report)
+
+
+def sample(
+    out: Annotated[Path, typer.Option(help="Image, PNG.")],
+    backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
+    steps: Annotated[int, typer.Option(help="Denoising steps, at least 2.")] = 50,
+    label: Annotated[int, typer.Option("--class", help="Class of Fashion-MNIST, 0..9.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 2.0,
+    policy: Annotated[
+        Path | None, typer.Option(help="Policy or plan, instead of MixDiT's policy.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help=f"Engine: {', '.join(ENGINES)}.")] = "small",
+    simulator: Simulator = "verilator",
+    json_file: Json = None,
+) -> None:
+    """Sample an image from the shipped model; quantized, with the engine's cycles."""
+    from mixdit_sim.sample.report import SampleOptions
+    from mixdit_sim.sample.run import sample_image
+    from mixdit_sw.models.load import load_dit
+    from mixdit_sw.models.png import save_png
+
+    options = SampleOptions(
+        backend=backend,
+        steps=steps,
+        label=label,
+        seed=seed,
+        guidance=guidance,
+        policy=policy,
+        simulator=simulator,
+    )
+    _check_outputs(out, json_file)
+    with show.working(f"Sampling ({backend})") as progress:
+        image, report = sample_image(load_dit(), get_engine(preset), options, progress)
+    save_png(out, image)
+    _save(json_file, report.to_dict())
+    show.values({k: v for k, v in report.to_dict().items() if v is not None}, out)
+    if report.mismatches:
+        raise typer.Exit(1)
 
 
 def demo(
@@ -233,7 +288,25 @@ def sweep(
         raise typer.Exit(1)
 
 
-ALL = (generate, quantize, gemm, area, estimate, sweep, demo)
+def bitstream(
+    out: Annotated[Path, typer.Option(help="Folder for selftest.bit and selftest.v.")],
+    preset: Annotated[str, typer.Option(help=f"Engine: {', '.join(PRESETS)}.")] = "ecp5",
+    config: Config = None,
+    board: Annotated[str, typer.Option(help=f"One of {', '.join(BOARDS)}.")] = "ulx3s",
+    json_file: Json = None,
+) -> None:
+    """Place and route an engine that tests itself, for a board with an ECP5-85F."""
+    engine = _engine(preset, config)
+    _check_outputs(json_file)
+    with show.working("Bitstream") as progress:
+        report = make_bitstream(engine, out, board=board, progress=progress)
+    _save(json_file, report.to_dict())
+    show.bitstream(report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+ALL = (generate, quantize, gemm, area, estimate, sample, sweep, bitstream, demo)
 
 
 def _machine(preset: str, config: Path | None) -> ArrayConfig | EngineConfig:
@@ -246,14 +319,7 @@ def _machine(preset: str, config: Path | None) -> ArrayConfig | EngineConfig:
     """
     if config is None:
         return get_preset(preset)
-    try:
-        values = json.loads(config.read_text())
-    except OSError as error:
-        raise MixditError(f"Cannot read {config}: {error.strerror}") from error
-    except ValueError as error:
-        raise MixditError(f"Cannot read {config}: it is not JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise MixditError(f"{config} must hold an object of parameters")
+    values = load_object(config)
     return engine_from_dict(values) if "engine" in values else ArrayConfig.from_dict(values)
 
 

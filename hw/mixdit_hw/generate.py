@@ -25,7 +25,9 @@ TOPS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
     "engine": lambda config: Engine(engine_for(config)),
     "array": MatrixArray,
     "cluster": Cluster,
-    "pe": lambda config: PE(config.pe_accumulator, dot_register=config.dot_register),
+    "pe": lambda config: PE(
+        config.pe_accumulator, dot_register=config.dot_register, fabric=config.fabric
+    ),
     "converter": lambda config: MxConverter(micro_formats(config.block_formats)),
     "transpose": lambda config: Transpose(),
     "unpacker": lambda config: Unpacker(micro_formats(config.block_formats)),
@@ -62,9 +64,9 @@ def generate(config: ArrayConfig | EngineConfig, top: str, out: Path) -> dict[st
         "parameters": config.to_dict(),
         "peak_macs_per_cycle": array.peak_macs_per_cycle if top in ("array", "engine") else None,
     }
-    return write_verilog(build_top(config, top), top, out, extra)
+    return write_verilog(build_top(config, top), top, out, extra, fabric=array.fabric)
 
 
 def verilog(config: ArrayConfig | EngineConfig, top: str) -> str:
     """Return Verilog as text."""
-    return emit_verilog(build_top(config, top), top, config.to_dict())
+    return emit_verilog(build_top(config, top), top, config.to_dict(), fabric=config.fabric)

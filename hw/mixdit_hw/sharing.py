@@ -8,6 +8,7 @@ from amaranth.hdl import ClockSignal, Const, Elaboratable, Instance, Module, Res
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
+from mixdit_hw.fabric import FABRICS
 from mixdit_sw.errors import MixditError
 
 _PORT = re.compile(r"^  wire (?:width (\d+) )?(input|output) \d+ .*?\\(\S+)$", re.M)
@@ -68,13 +69,19 @@ class Shared(wiring.Component):
 class SharingPlatform:
     """Platform for which every shared component is converted once.
 
+    Parameters
+    ----------
+    fabric
+        What is emitted is for: one of `mixdit_hw.fabric.FABRICS`.
+
     Attributes
     ----------
     modules
         RTLIL of each shared module by name, a module after those it uses.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fabric: str = FABRICS[0]) -> None:
+        self.fabric = fabric
         self.modules: dict[str, str] = {}
         self._kinds: dict[str, tuple[type, wiring.Signature]] = {}
         self._ports: dict[str, set[str]] = {}

@@ -98,6 +98,8 @@ class GemmOptions:
         One of BACKENDS; "verilator" or "icarus".
     waves : Path, optional
         File for waveforms.
+    plan, layer, head : Path, str, int, optional
+        Plan of a policy, and its layer whose formats and order of channels are taken instead.
     """
 
     a_format: str = "mx6"
@@ -108,6 +110,9 @@ class GemmOptions:
     backend: str = "golden"
     simulator: str = "verilator"
     waves: Path | None = None
+    plan: Path | None = None
+    layer: str | None = None
+    head: int = 0
 
 
 def parse_channels(text: str | None, x: np.ndarray) -> np.ndarray | None:
@@ -178,14 +183,7 @@ def run_gemm(
     if options.backend == "rtl":
         check_simulable(config, options.simulator)
     kind = parse_kind(config.accumulator)
-    pair = quantize_pair(
-        a,
-        b,
-        get_format(options.a_format),
-        get_format(options.b_format),
-        parse_channels(options.a_high, a),
-        parse_channels(options.b_high, b),
-    )
+    pair = _quantize(a, b, options)
     exact = _float_gemm(a.astype(np.float64), b.astype(np.float64))
     shape = (a.shape[0], b.shape[0], a.shape[1])
     if options.backend == "float":
@@ -234,6 +232,26 @@ def run_gemm(
         mismatches=mismatches,
         wall_s=wall,
     )
+
+
+def _quantize(
+    a: np.ndarray, b: np.ndarray, options: GemmOptions
+) -> tuple[QuantizedOperand, QuantizedOperand]:
+    if options.plan is None:
+        return quantize_pair(
+            a,
+            b,
+            get_format(options.a_format),
+            get_format(options.b_format),
+            parse_channels(options.a_high, a),
+            parse_channels(options.b_high, b),
+        )
+    if options.layer is None or (options.a_high, options.b_high) != (None, None):
+        raise MixditError("A plan needs the name of a layer, and chooses high channels by itself")
+    from mixdit_sw.policy.lower import plan_operands
+    from mixdit_sw.policy.plan import Plan
+
+    return plan_operands(a, b, Plan.load(options.plan), options.layer, options.head)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Programs of a layer's GEMMs of one name, without their numbers."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mixdit_hw.engine.config import EngineConfig
@@ -21,6 +22,17 @@ def gemm_sizes(workload: Workload, matmul: Matmul) -> list[tuple[int, GemmSize]]
 def layer_program(config: EngineConfig, workload: Workload, matmul: Matmul) -> Program:
     """Return the program that runs all GEMMs of a layer that have one name.
 
+    Raises
+    ------
+    MixditError
+        When a GEMM does not fit the engine.
+    """
+    return sizes_program(config, gemm_sizes(workload, matmul))
+
+
+def sizes_program(config: EngineConfig, sizes: Iterable[tuple[int, GemmSize]]) -> Program:
+    """Return the program that runs GEMMs, each so many times.
+
     A GEMM whose K is too long for the buffers is run in parts of K. The first parts of all GEMMs
     come first; then the engine waits until their results are in memory, where the next parts find
     them as residuals.
@@ -31,11 +43,11 @@ def layer_program(config: EngineConfig, workload: Workload, matmul: Matmul) -> P
         When a GEMM does not fit the engine.
     """
     rounds: list[list[GemmSize]] = []
-    for times, size in gemm_sizes(workload, matmul):
+    for times, size in sizes:
         for number, part in enumerate(split_k(size, config.shape)):
             rounds += [[]] * (number == len(rounds))
             rounds[number] = rounds[number] + [part] * times
-    program = compile_sizes([size for sizes in rounds for size in sizes], config.shape)
+    program = compile_sizes([size for parts in rounds for size in parts], config.shape)
     commands = list(program.commands)
     first = 0
     for earlier in rounds[:-1]:

@@ -1,5 +1,6 @@
-"""Reading and writing of NumPy files: one clear line on bad input, nothing half-written."""
+"""Reading and writing of files: one clear line on bad input, nothing half-written."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +48,25 @@ def load_npy(path: Path) -> np.ndarray:
         array.close()
         raise MixditError(f"Cannot read {path}: it is not a .npy file")
     return array
+
+
+def load_object(path: Path) -> dict[str, Any]:
+    """Return the object of a JSON file.
+
+    Raises
+    ------
+    MixditError
+        When the file is missing, is not JSON, or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text())
+    except OSError as error:
+        raise MixditError(f"Cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise MixditError(f"Cannot read {path}: it is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise MixditError(f"{path} must hold an object of parameters")
+    return value
 
 
 def save_npy(path: Path, array: np.ndarray) -> None:

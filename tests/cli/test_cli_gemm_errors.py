@@ -82,7 +82,7 @@ TINY_RTL = ["--preset", "tiny", "--backend", "rtl"]
     [
         (["--a-format", "mx5"], "fp16, not 'mx5'"),
         (["--b-format", ""], "Format must be"),
-        (["--preset", "huge"], "Preset must be one of tiny, small, wide, paper, not 'huge'"),
+        (["--preset", "huge"], "Preset must be one of tiny, small, wide, ecp5, paper, not 'huge'"),
         (["--backend", "gpu"], "Backend must be one of float, golden, rtl, not 'gpu'"),
         (["--backend", "[/x]"], "not '[/x]'"),
         (["--simulator", "vcs"], "Simulator must be one of verilator, icarus, not 'vcs'"),

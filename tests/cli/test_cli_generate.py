@@ -86,6 +86,7 @@ SIZE = {"rows": 4, "cols": 4, "cluster_rows": 4, "cluster_cols": 4}
         ({**SIZE, "accumulator": 37}, "accumulator must be a name, not 37"),
         ({**SIZE, "accumulator": "bf16"}, "Accumulator must be"),
         ({**SIZE, "dot_register": 1}, "dot_register must be true or false, not 1"),
+        ({**SIZE, "fabric": "ecp5"}, "fabric must be one of gates, fpga, not 'ecp5'"),
         ({**SIZE, "loop_latency": 2}, "Loop latency of aligned40 must be 1..1, not 2"),
     ],
 )

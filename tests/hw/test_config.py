@@ -26,26 +26,27 @@ def config(**changes):
 
 
 @pytest.mark.parametrize(
-    ("name", "rows", "peak"),
+    ("name", "size", "peak"),
     [
-        ("tiny", 2, (64, 32, 16)),
-        ("small", 8, (1024, 512, 256)),
-        ("wide", 8, (1024, 512, 256)),
-        ("paper", 64, (65536, 32768, 16384)),
+        ("tiny", (2, 2), (64, 32, 16)),
+        ("small", (8, 8), (1024, 512, 256)),
+        ("wide", (8, 8), (1024, 512, 256)),
+        ("ecp5", (4, 2), (128, 64, 32)),
+        ("paper", (64, 64), (65536, 32768, 16384)),
     ],
 )
-def test_presets(name, rows, peak):
+def test_presets(name, size, peak):
     preset = get_preset(name)
-    assert (preset.rows, preset.cols) == (rows, rows)
+    assert (preset.rows, preset.cols) == size
     assert preset.accumulator == "aligned40"
     assert list(preset.peak_macs_per_cycle) == ["mx6xmx6", "mx9xmx6", "mx9xmx9"]
     assert tuple(preset.peak_macs_per_cycle.values()) == peak
-    assert set(PRESETS) == {"tiny", "small", "wide", "paper"}
+    assert set(PRESETS) == {"tiny", "small", "wide", "ecp5", "paper"}
 
 
 def test_unknown_preset():
     with pytest.raises(
-        MixditError, match="^Preset must be one of tiny, small, wide, paper, not 'x'$"
+        MixditError, match="^Preset must be one of tiny, small, wide, ecp5, paper, not 'x'$"
     ):
         get_preset("x")
 

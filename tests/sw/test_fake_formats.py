@@ -50,6 +50,24 @@ def test_fake_quantization_is_decode_of_encode(form, name):
         same_values(fake.fake_quantize(torch.from_numpy(x), fmt).numpy(), expected)
 
 
+@pytest.mark.parametrize("name", ["mx4", "mx6", "mx9"])
+def test_truncation_goes_by_passes(monkeypatch, name):
+    """Blocks whose elements differ much, signed zeros among them; none through the codec."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 40)) * 2.0 ** rng.integers(-9, 9, size=(300, 40))
+    x[rng.random(x.shape) < 0.1] = -0.0
+    x[:5] = 0.0
+    x = x.astype(np.float32)
+    fmt, rounding = get_format(name), Rounding("truncate")
+    expected = reference.decode(reference.encode(x, fmt, rounding), fmt, x.shape[1])
+    monkeypatch.setattr(fake, "encode", None)
+    found = fake.fake_quantize(torch.from_numpy(x), fmt, rounding=rounding).numpy()
+    same_values(found, expected)
+    monkeypatch.setattr(fake, "_WORTH_COMPILING", 0)
+    found = fake.fake_quantize(torch.from_numpy(x), fmt, rounding=rounding).numpy()
+    same_values(found, expected)
+
+
 @pytest.mark.parametrize("mode", MODES[1:])
 @pytest.mark.parametrize("name", ["mx6", "mxfp4", "int4_asym_g48", "nvfp4", "fp16"])
 def test_other_roundings(form, name, mode):

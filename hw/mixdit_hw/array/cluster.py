@@ -22,7 +22,7 @@ def result_layout(config: ArrayConfig) -> data.ArrayLayout:
 
 def row_name(config: ArrayConfig) -> str:
     """Return the name of a row's module, which encodes all its parameters."""
-    pe = pe_name(config.pe_accumulator, dot_register=config.dot_register)
+    pe = pe_name(config.pe_accumulator, dot_register=config.dot_register, fabric=config.fabric)
     return f"row_{config.cluster_cols}_{pe}"
 
 
@@ -69,7 +69,9 @@ class Row(wiring.Component):
         m.d.sync += [self.a_out.eq(self.a), self.control_out.eq(self.control)]
         pes = []
         for col in range(config.cluster_cols):
-            pe = Shared(PE(config.pe_accumulator, dot_register=config.dot_register))
+            pe = Shared(
+                PE(config.pe_accumulator, dot_register=config.dot_register, fabric=config.fabric)
+            )
             m.submodules[f"pe_{col}"] = pe
             pes.append(pe)
             m.d.comb += [

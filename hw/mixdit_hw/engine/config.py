@@ -154,7 +154,7 @@ class EngineConfig:
     def epilogue(self) -> EpilogueConfig:
         """Configuration of the epilogue; only where steps are built."""
         shape = self.shape
-        return EpilogueConfig(shape.rows, shape.cols, shape.lanes, self.steps)
+        return EpilogueConfig(shape.rows, shape.cols, shape.lanes, self.steps, self.array.fabric)
 
     @property
     def heights(self) -> tuple[int, int]:
@@ -169,6 +169,9 @@ class EngineConfig:
 ENGINES: dict[str, EngineConfig] = {
     "tiny": EngineConfig(array=PRESETS["tiny"], port_bytes=8, buffer_bytes=2048, extra_words=16),
     "small": EngineConfig(array=PRESETS["small"], port_bytes=32, buffer_bytes=64 << 10),
+    "ecp5": EngineConfig(
+        array=PRESETS["ecp5"], port_bytes=8, buffer_bytes=48 << 10, extra_words=16, address_bits=32
+    ),
     "paper": EngineConfig(
         array=PRESETS["paper"], port_bytes=128, ports=8, buffer_bytes=256 << 10, outstanding=512
     ),

@@ -62,7 +62,7 @@ class Fp32Add(wiring.Component):
         out = Signal(STATE, reset_less=True)
         m.d.comb += self.o.eq(out)
         special, result = self._special(m)
-        total, exp, sign = self._sum(m)
+        total, exp, sign = self._sum(m, platform)
         with m.If(self.advance):
             m.d.sync += [
                 parts.total.eq(Mux(special, result.fraction, total)),
@@ -71,7 +71,7 @@ class Fp32Add(wiring.Component):
                 parts.special.eq(special),
                 out.eq(word),
             ]
-        self._round(m, parts, word)
+        self._round(m, parts, word, platform)
         return m
 
     def _special(self, m: Module) -> tuple[Signal, Signal]:
@@ -90,7 +90,7 @@ class Fp32Add(wiring.Component):
             m.d.comb += [result.exp.eq(EXP_MAX), result.sign.eq(Mux(a_top, a.sign, b.sign))]
         return special, result
 
-    def _sum(self, m: Module) -> tuple[Signal, Value, Value]:
+    def _sum(self, m: Module, platform: object) -> tuple[Signal, Value, Value]:
         """Return total, exponent and sign of the sum; no bit that rounding needs is lost."""
         a, b = self.a, self.b
         a_sig, b_sig = (Mux(x.exp.any(), Cat(x.fraction, Const(1, 1)), 0) for x in (self.a, self.b))
@@ -116,18 +116,19 @@ class Fp32Add(wiring.Component):
                     Cat(big, Const(0, 1)),
                     Cat(aligned, Const(0, 1)) ^ unlike.replicate(WIDTH + 1),
                     unlike,
+                    platform,
                 )
             ),
         ]
         return total, Mux(swap, b.exp, a.exp), Mux(swap, b.sign, a.sign)
 
-    def _round(self, m: Module, parts: data.View, word: data.View) -> None:
+    def _round(self, m: Module, parts: data.View, word: data.View, platform: object) -> None:
         """Normalize and round the sum; set `word`."""
         total, exp = Signal(WIDTH + 1), Signal(signed(EXP_BITS + 2))
         m.d.comb += total.eq(parts.total)
         normal, zeros = normalize(m, total)
         m.d.comb += exp.eq(parts.exp + 1 - zeros)
-        rounded = round_word(m, parts.sign, exp, normal)
+        rounded = round_word(m, parts.sign, exp, normal, platform)
         with m.If(parts.special):
             m.d.comb += [
                 word.fraction.eq(parts.total),

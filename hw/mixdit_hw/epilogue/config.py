@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mixdit_hw.fabric import FABRICS
 from mixdit_sw.engine.commands import STEPS
 from mixdit_sw.errors import MixditError
 
@@ -18,6 +19,8 @@ class EpilogueConfig:
         Words of a beat: whole rows, so a multiple of cols that divides rows * cols.
     steps
         Steps that are built, some of `STEPS` in that order.
+    fabric
+        What it is built of, one of `FABRICS`.
 
     Raises
     ------
@@ -29,6 +32,7 @@ class EpilogueConfig:
     cols: int
     lanes: int
     steps: tuple[str, ...] = STEPS
+    fabric: str = FABRICS[0]
 
     def __post_init__(self) -> None:
         for name in ("rows", "cols", "lanes"):

@@ -88,7 +88,7 @@ class Epilogue(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a beat at i to its result at o."""
-        return latency(self._steps)
+        return latency(self._steps, self._config.fabric)
 
     def elaborate(self, platform: object) -> Module:
         """Build the handshake around lanes in which nothing ever waits alone."""
@@ -111,7 +111,9 @@ class Epilogue(wiring.Component):
         load = self._add_vectors(m, missing, ~valid.any(), enters, operands)
         on = self._delay_steps(m, advance)
         if "residual" in on:
-            at_adder = Cat(self.i.valid, valid)[starts(self._steps)["residual"]]
+            at_adder = Cat(self.i.valid, valid)[
+                starts(self._steps, self._config.fabric)["residual"]
+            ]
             m.d.comb += waits.eq(at_adder & on["residual"])
         m.d.comb += self.extra.ready.eq(load | (waits & free))
         self._add_lanes(m, operands, on, advance)
@@ -140,7 +142,7 @@ class Epilogue(wiring.Component):
     def _delay_steps(self, m: Module, advance: Signal) -> dict[str, Value]:
         """Return the bit of each step at the time when its unit gets the word."""
         on = {}
-        for step, start in starts(self._steps).items():
+        for step, start in starts(self._steps, self._config.fabric).items():
             later = Signal(start, name=f"{step}_on", reset_less=True)
             bits = Cat(self.i.payload.steps[step], later)
             with m.If(advance):
@@ -157,7 +159,7 @@ class Epilogue(wiring.Component):
             "residual": lambda j: j,
         }
         for j in range(self._config.lanes):
-            lane = m.submodules[f"lane_{j}"] = Shared(Lane(self._steps))
+            lane = m.submodules[f"lane_{j}"] = Shared(Lane(self._steps, self._config.fabric))
             for step in self._steps:
                 m.d.comb += [
                     lane.operands[step].eq(operands[step][indices[step](j)]),

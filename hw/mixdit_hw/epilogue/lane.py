@@ -5,27 +5,28 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from mixdit_hw.epilogue.add import Fp32Add
+from mixdit_hw.epilogue.block_multiply import Fp32BlockMultiply
 from mixdit_hw.epilogue.multiply import Fp32Multiply
+from mixdit_hw.fabric import FABRICS
 from mixdit_hw.pe.fp32 import STATE
 from mixdit_hw.sharing import Shared
 
-UNITS = {
-    "row_scale": Fp32Multiply,
-    "col_scale": Fp32Multiply,
-    "bias": Fp32Add,
-    "residual": Fp32Add,
-}
-"""Unit of each step, in the order of the steps."""
+MULTIPLIERS = {"gates": Fp32Multiply, "fpga": Fp32BlockMultiply}
 
 
-def starts(steps: tuple[str, ...]) -> dict[str, int]:
+def unit(step: str, fabric: str) -> type[Fp32Multiply | Fp32Add]:
+    """Return the unit of a step."""
+    return MULTIPLIERS[fabric] if step in ("row_scale", "col_scale") else Fp32Add
+
+
+def starts(steps: tuple[str, ...], fabric: str = FABRICS[0]) -> dict[str, int]:
     """Return by how many stages each step's operand comes later than the word."""
-    return {step: latency(steps[:k]) for k, step in enumerate(steps)}
+    return {step: latency(steps[:k], fabric) for k, step in enumerate(steps)}
 
 
-def latency(steps: tuple[str, ...]) -> int:
+def latency(steps: tuple[str, ...], fabric: str = FABRICS[0]) -> int:
     """Return the number of stages of a lane."""
-    return sum(UNITS[step].LATENCY for step in steps)
+    return sum(unit(step, fabric).LATENCY for step in steps)
 
 
 class Lane(wiring.Component):
@@ -34,7 +35,9 @@ class Lane(wiring.Component):
     Parameters
     ----------
     steps
-        Steps that are built, some of `UNITS` in that order.
+        Steps that are built, some of `STEPS` in that order.
+    fabric
+        One of `FABRICS`.
 
     Members
     -------
@@ -50,8 +53,8 @@ class Lane(wiring.Component):
         Word after the last step, `latency` advances later.
     """
 
-    def __init__(self, steps: tuple[str, ...]) -> None:
-        self._steps = steps
+    def __init__(self, steps: tuple[str, ...], fabric: str = FABRICS[0]) -> None:
+        self._steps, self._fabric = steps, fabric
         super().__init__(
             {
                 "i": In(STATE),
@@ -65,20 +68,21 @@ class Lane(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name that encodes all parameters."""
-        return "_".join(["epilogue_lane", *self._steps])
+        fabric = [self._fabric] if self._fabric != FABRICS[0] else []
+        return "_".join(["epilogue_lane", *self._steps, *fabric])
 
     def elaborate(self, platform: object) -> Module:
         """Chain the units."""
         m = Module()
         word = self.i
         for step in self._steps:
-            unit = m.submodules[step] = Shared(UNITS[step]())
+            m.submodules[step] = part = Shared(unit(step, self._fabric)())
             m.d.comb += [
-                unit.a.eq(word),
-                unit.b.eq(self.operands[step]),
-                unit.on.eq(self.on[step]),
-                unit.advance.eq(self.advance),
+                part.a.eq(word),
+                part.b.eq(self.operands[step]),
+                part.on.eq(self.on[step]),
+                part.advance.eq(self.advance),
             ]
-            word = unit.o
+            word = part.o
         m.d.comb += self.o.eq(word)
         return m

@@ -78,7 +78,7 @@ class Fp32Multiply(wiring.Component):
                 parts.special.eq(special),
                 out.eq(word),
             ]
-        self._round(m, parts, word)
+        self._round(m, parts, word, platform)
         return m
 
     def _special(self, m: Module) -> tuple[Signal, Signal]:
@@ -107,7 +107,7 @@ class Fp32Multiply(wiring.Component):
         rest = lower[: SIG_BITS - 2].any()
         return Cat(rest, lower[SIG_BITS - 2 : ADDED], x[ADDED:], y[ADDED:]), lower[-1]
 
-    def _round(self, m: Module, parts: data.View, word: data.View) -> None:
+    def _round(self, m: Module, parts: data.View, word: data.View, platform: object) -> None:
         """Add the rows, normalize by at most one bit, round; set `word`."""
         total, normal = Signal(SIG_BITS + 3), Signal(SIG_BITS + 3)
         exp = Signal(signed(EXP_BITS + 2))
@@ -117,6 +117,6 @@ class Fp32Multiply(wiring.Component):
             normal.eq(Mux(total[-1], total, total << 1)),
             exp.eq(parts.exp + total[-1]),
         ]
-        rounded = round_word(m, parts.sign, exp, normal)
+        rounded = round_word(m, parts.sign, exp, normal, platform)
         held = Cat(parts.rest, parts.added, parts.rows)
         m.d.comb += word.eq(Mux(parts.special, held, rounded.as_value()))

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from mixdit_hw.fabric import has_carry_chains
 from mixdit_hw.pe.fp32 import EXP_BITS, EXP_MAX, SIG_BITS, STATE
 from mixdit_hw.sharing import Shared
 
@@ -39,13 +40,13 @@ class AllOnes(wiring.Component):
         return m
 
 
-def round_word(m: Module, sign: Value, exp: Signal, normal: Value) -> data.View:
+def round_word(m: Module, sign: Value, exp: Signal, normal: Value, platform: object) -> data.View:
     """Return the FP32 word nearest to a number: ties to even, then Inf above and +0 below.
 
     `normal` is its significand, with the leading 1 on top, and more than SIG_BITS bits wide; `exp`
     is its biased exponent, signed and EXP_BITS + 2 bits wide.
     """
-    fraction, carry = _round_fraction(m, normal)
+    fraction, carry = _round_fraction(m, normal, platform)
     # What the exponent tells is known before the carry, which comes late.
     infinite, normal_range = Signal(), Signal()
     next_exp = Signal(EXP_BITS)
@@ -64,7 +65,7 @@ def round_word(m: Module, sign: Value, exp: Signal, normal: Value) -> data.View:
     return word
 
 
-def _round_fraction(m: Module, normal: Value) -> tuple[Value, Value]:
+def _round_fraction(m: Module, normal: Value, platform: object) -> tuple[Value, Value]:
     """Return the fraction rounded to nearest even, and the carry out of it.
 
     A carry out of the lower bits needs all of them set, the last one too; then a half is enough to
@@ -72,6 +73,10 @@ def _round_fraction(m: Module, normal: Value) -> tuple[Value, Value]:
     """
     below = len(normal) - SIG_BITS
     half, rest = normal[below - 1], normal[: below - 1].any()
+    if has_carry_chains(platform):
+        total = Signal(SIG_BITS + 1)
+        m.d.comb += total.eq(normal[below:] + (half & (rest | normal[below])))
+        return total[: SIG_BITS - 1], total[-1]
     carry, all_ones = half & (rest | normal[below]), half
     groups = []
     for k, start in enumerate(range(below, len(normal), GROUP)):

@@ -159,7 +159,9 @@ class AlignedStep(wiring.Component):
         m.d.comb += [
             lowest.eq(self.state.window - _room(fits)),
             lifted.eq(block.window - self._least_lift - sum(block.lift)),
-            self.next.significand.eq(add(m, kept, added, added_half | (kept_half & ~cut))),
+            self.next.significand.eq(
+                add(m, kept, added, added_half | (kept_half & ~cut), platform)
+            ),
             self.next.window.eq(Mux(drops[0], lifted, lowest)),
             self.next.nan.eq((self.state.nan & ~block.first) | block.nan),
         ]

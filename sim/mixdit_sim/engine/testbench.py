@@ -34,7 +34,7 @@ def testbench_verilog(config: EngineConfig, words: int) -> str:
     The testbench's ports are clk, rst, KNOBS, the engine's AXI4-Lite port `control__*`, `irq`, and
     of the monitors of all ports `broken` and `open` (axi_monitor.v).
     """
-    engine = emit_verilog(Engine(config), "engine")
+    engine = emit_verilog(Engine(config), "engine", fabric=config.array.fabric)
     parts = verilog_part("memory.v") + verilog_part("axi_monitor.v")
     return engine + parts + _joined(config, words)
 

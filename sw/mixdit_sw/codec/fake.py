@@ -10,6 +10,8 @@ s the step of a pair and L = (2**m - 1) * s the largest value of its elements:
   of s, ties to even;
 * only +-2**m * s can then exceed L, and clamping makes it +-L.
 
+To truncate, s = L / (2**m - 1) divides and multiplies exactly.
+
 This is exact as long as no exponent is near an end of float32's range. Blocks of other exponents,
 NaN and Inf included, are encoded and decoded; the passes do so with the whole chunk.
 
@@ -113,14 +115,17 @@ class _StraightThrough(torch.autograd.Function):
 def _fake_quantize(x: torch.Tensor, fmt: Format, rounding: Rounding, out: torch.Tensor) -> None:
     rows, out_rows = (t.reshape(-1, t.shape[-1]) for t in (x.contiguous(), out))
     is_micro = isinstance(fmt, MicroExponentFormat) and has_torch_form(fmt)
-    has_block_form = rounding == NEAREST and (is_micro or isinstance(fmt, OcpFormat))
+    is_nearest, truncates = rounding == NEAREST, rounding.mode == "truncate"
+    has_block_form = (
+        is_micro and (is_nearest or truncates) or is_nearest and isinstance(fmt, OcpFormat)
+    )
     if has_block_form and x.shape[-1] % fmt.unit == 0:
         rows, out_rows = rows.view(-1, fmt.unit), out_rows.view(-1, fmt.unit)
     is_large = x.device.type == "cpu" and x.numel() >= _WORTH_COMPILING
-    if has_block_form and is_large and native.has_loop(fmt):
+    if has_block_form and is_nearest and is_large and native.has_loop(fmt):
         native.fake_quantize(rows, out_rows, fmt)
     elif has_block_form and isinstance(fmt, MicroExponentFormat):
-        _in_chunks(rows, out_rows, fmt)
+        _in_chunks(rows, out_rows, fmt, rounding)
     elif rounding.mode == "stochastic":
         # Positions are those in the whole tensor.
         out_rows.copy_(decode(encode(rows, fmt, rounding), fmt, rows.shape[1]))
@@ -132,12 +137,14 @@ def _fake_quantize(x: torch.Tensor, fmt: Format, rounding: Rounding, out: torch.
             result.copy_(decode(blocks, fmt, rows.shape[1]))
 
 
-def _in_chunks(rows: torch.Tensor, out: torch.Tensor, fmt: MicroExponentFormat) -> None:
+def _in_chunks(
+    rows: torch.Tensor, out: torch.Tensor, fmt: MicroExponentFormat, rounding: Rounding
+) -> None:
     """Quantize rows (n, K) into `out`, some rows at a time."""
     padding = -rows.shape[1] % LANES
     width = rows.shape[1] + padding
     count = max(_CHUNK.get(rows.device.type, _CHUNK["cpu"]) // width, 1)
-    passes = _Passes(count * width, rows.device)
+    passes = _Passes(count * width, rows.device, rounding)
     for source, result in zip(rows.split(count), out.split(count), strict=True):
         if padding:
             padded = torch.nn.functional.pad(source, (0, padding)).view(-1)
@@ -156,9 +163,12 @@ class _Passes:
         Elements of the largest chunk.
     device : torch.device
         Where it is.
+    rounding : Rounding
+        To nearest even or truncating.
     """
 
-    def __init__(self, size: int, device: torch.device) -> None:
+    def __init__(self, size: int, device: torch.device, rounding: Rounding) -> None:
+        self._rounding = rounding
         self._shifted = torch.empty(size, dtype=torch.int32, device=device)
         self._fields = torch.empty(size // PAIR, dtype=torch.uint8, device=device)
         self._largest = torch.empty(size // PAIR, dtype=torch.int64, device=device)
@@ -170,11 +180,16 @@ class _Passes:
         fields = self._pair_fields(x)
         exponents = fields.view(-1, _PAIRS).amax(dim=1)
         if not _is_safe(exponents):
-            _round_trip(x, out, fmt)
+            _round_trip(x, out, fmt, self._rounding)
             return
         below = (exponents.clamp(min=_LOWEST).to(torch.int64) - 1).mul_(_EVERY_BYTE)
         torch.maximum(fields, below.view(torch.uint8), out=fields)
         largest = self._largest_values(fields, fmt)
+        if self._rounding != NEAREST:
+            step = largest.div_((1 << fmt.magnitude_bits) - 1)
+            # Adding 0 makes -0 the +0 that codes hold.
+            torch.div(x, step, out=out).trunc_().mul_(step).add_(0.0)
+            return
         magic = torch.mul(largest, 2.0 ** (24 - fmt.magnitude_bits), out=self._magic[: x.numel()])
         lowest = torch.neg(largest, out=self._lowest[: x.numel()])
         torch.add(x, magic, out=out).sub_(magic)
@@ -201,6 +216,8 @@ def _is_safe(exponents: torch.Tensor) -> bool:
     return not bool(outside.any())
 
 
-def _round_trip(x: torch.Tensor, out: torch.Tensor, fmt: MicroExponentFormat) -> None:
+def _round_trip(
+    x: torch.Tensor, out: torch.Tensor, fmt: MicroExponentFormat, rounding: Rounding
+) -> None:
     """Encode and decode the blocks x (n,) into out (n,)."""
-    out.copy_(decode(encode(x.view(-1, LANES), fmt), fmt).view(-1))
+    out.copy_(decode(encode(x.view(-1, LANES), fmt, rounding), fmt).view(-1))

@@ -196,7 +196,8 @@ class TimestepEmbedder(nn.Module):
         half = FREQUENCY_WIDTH // 2
         exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
         angles = t.float().unsqueeze(1) * torch.exp(-math.log(10000.0) * exponents)
-        return self.mlp(torch.cat([angles.cos(), angles.sin()], dim=1))
+        waves = torch.cat([angles.cos(), angles.sin()], dim=1)
+        return self.mlp(waves.to(next(self.parameters()).dtype))
 
 
 class LabelEmbedder(nn.Module):
@@ -272,7 +273,8 @@ class DiT(nn.Module):
         return self._unpatch(self.final_layer(tokens, condition))
 
     def _unpatch(self, patches: Tensor) -> Tensor:
-        grid, patch, channels = self.config.grid, self.config.patch, self.config.channels
+        grid, patch = self.config.grid, self.config.patch
+        channels = patches.shape[-1] // patch**2
         tiles = patches.view(-1, grid, grid, patch, patch, channels).permute(0, 5, 1, 3, 2, 4)
         return tiles.reshape(-1, channels, grid * patch, grid * patch)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from mixdit_sw.errors import MixditError
@@ -13,11 +13,9 @@ from mixdit_sw.policy.calibrate import Calibration
 from mixdit_sw.policy.description import Policy
 from mixdit_sw.policy.modules import PhaseClock, QuantizedLinear, QuantizedMatMul
 from mixdit_sw.policy.plan import Plan
+from mixdit_sw.policy.record import TimestepOf, second_argument
 from mixdit_sw.policy.select import resolve
 from mixdit_sw.policy.targets import check_supported, fingerprint
-
-TimestepOf = Callable[[tuple[Any, ...], dict[str, Any]], Tensor]
-"""Takes the timesteps (S,) out of a model's positional and named arguments."""
 
 
 class QuantizedModel:
@@ -29,21 +27,24 @@ class QuantizedModel:
         The model, changed in place. Its `state_dict` is still the float model's.
     plan : Plan
         What was applied.
+    handles : list of RemovableHandle
+        Hooks that go when the model is restored.
     """
 
     def __init__(self, model: nn.Module, plan: Plan) -> None:
         self.model = model
         self.plan = plan
         self._originals: dict[str, nn.Module] = {}
-        self._hook: RemovableHandle | None = None
+        self.handles: list[RemovableHandle] = []
 
     def restore(self) -> None:
         """Put the float layers back."""
         for name, module in self._originals.items():
             _replace(self.model, name, module)
         self._originals = {}
-        if self._hook is not None:
-            self._hook.remove()
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
 
     def __enter__(self) -> "QuantizedModel":
         return self
@@ -99,9 +100,8 @@ def apply_plan(
         quantized.restore()
         raise
     if len(plan.phases) > 1:
-        quantized._hook = model.register_forward_pre_hook(
-            _phase_hook(plan, clock, timestep_of or _second_argument), with_kwargs=True
-        )
+        hook = _phase_hook(plan, clock, timestep_of or second_argument)
+        quantized.handles.append(model.register_forward_pre_hook(hook, with_kwargs=True))
     return quantized
 
 
@@ -146,10 +146,6 @@ def _phase_hook(plan: Plan, clock: PhaseClock, timestep_of: TimestepOf) -> Calla
         clock.phase = plan.phase_at(int(t.max()))
 
     return hook
-
-
-def _second_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-    return kwargs["t"] if "t" in kwargs else args[1]
 
 
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:

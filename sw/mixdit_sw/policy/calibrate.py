@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,12 @@ from torch import Tensor, nn
 
 from mixdit_sw.errors import MixditError
 from mixdit_sw.files import write_atomically
-from mixdit_sw.models.diffusion import (
-    SamplerConfig,
-    initial_noise,
-    timestep_sequence,
-    trajectory,
-)
+from mixdit_sw.models.diffusion import SamplerConfig, initial_noise, trajectory
 from mixdit_sw.models.dit import DiT
 from mixdit_sw.models.schedule import Schedule
 from mixdit_sw.policy.description import Policy
-from mixdit_sw.policy.targets import fingerprint, targets
+from mixdit_sw.policy.record import TimestepOf, record, second_argument
+from mixdit_sw.policy.targets import fingerprint
 
 _KEY = "mixdit_calibration"
 _SEED = 2**30
@@ -66,22 +62,22 @@ class Calibration:
     model : str
         `fingerprint` of the model.
     timesteps : tuple of int
-        Timestep of each sampled step, falling.
+        Timestep of each sampled step, in the order in which they ran.
     statistics : dict
         float32 tensors (steps, channels or heads) by layer and kind. Linears have `absmax`, `mean`
         and `square`, the largest, mean and mean squared magnitude of each input channel; products
         have `a_absmax`, `a_mean`, `b_absmax` and `b_mean` of each head.
     hessians : dict
         float32 (K, K) by layer: mean outer product of a linear's inputs over all steps.
-    config : CalibrationConfig
-        What was sampled.
+    config : CalibrationConfig, optional
+        What was sampled; None where the caller ran the model.
     """
 
     model: str
     timesteps: tuple[int, ...]
     statistics: dict[str, dict[str, Tensor]]
     hessians: dict[str, Tensor]
-    config: CalibrationConfig
+    config: CalibrationConfig | None
 
     def over(self, layer: str, kind: str, timesteps: tuple[int, int]) -> Tensor:
         """Return a statistic float32 (channels or heads,) over the steps within `timesteps`.
@@ -133,7 +129,7 @@ class Calibration:
         facts = {
             "model": self.model,
             "timesteps": self.timesteps,
-            "config": asdict(self.config),
+            "config": None if self.config is None else asdict(self.config),
             "layers": list(self.statistics),
         }
         content = save(tensors, {_KEY: json.dumps(facts)})
@@ -153,7 +149,8 @@ class Calibration:
                 facts = json.loads((file.metadata() or {})[_KEY])
                 names = file.keys()
                 tensors = {name: file.get_tensor(name) for name in names}
-            config, layers = CalibrationConfig(**facts["config"]), facts["layers"]
+            found, layers = facts["config"], facts["layers"]
+            config = None if found is None else CalibrationConfig(**found)
         except FileNotFoundError:
             raise MixditError(f"Calibration {path} does not exist") from None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
@@ -169,7 +166,6 @@ class Calibration:
         return cls(facts["model"], tuple(facts["timesteps"]), statistics, hessians, config)
 
 
-@torch.no_grad()
 def calibrate(
     model: DiT,
     schedule: Schedule,
@@ -201,63 +197,52 @@ def calibrate(
     config = config or CalibrationConfig()
     device = model.pos_embed.device
     sampler = SamplerConfig(steps=config.steps, cfg_scale=config.cfg_scale, seed=config.seed)
-    recorders = {
-        name: _Recorder(module, config.hessians) for name, module in targets(model, layers).items()
-    }
-    hooks = [r.module.register_forward_pre_hook(r) for r in recorders.values()]
     labels = torch.arange(config.images, device=device) % model.config.classes
     noise = initial_noise(model.config, config.images, config.seed).to(device)
-    try:
+
+    def run() -> None:
         for done, _ in enumerate(trajectory(model, schedule, labels, noise, sampler)):
             progress(done)
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    found = calibrate_run(model, run, second_argument, layers=layers, hessians=config.hessians)
+    return replace(found, config=config)
+
+
+@torch.no_grad()
+def calibrate_run(
+    model: nn.Module,
+    run: Callable[[], Any],
+    timestep_of: TimestepOf,
+    *,
+    layers: Iterable[str],
+    hessians: bool = False,
+) -> Calibration:
+    """Measure while something else runs a model.
+
+    Parameters
+    ----------
+    model : Module
+        Float model in evaluation mode.
+    run : callable
+        Calls the model, once a step: a sampler, or a pipeline of another library.
+    timestep_of : callable
+        Where the model's timesteps are.
+    layers : iterable of str
+        Patterns of the modules to measure.
+    hessians : bool
+        Also sum the inputs' outer products, which GPTQ needs.
+
+    Raises
+    ------
+    MixditError
+        When a pattern names no layer, or one that is not supported, or a layer did not run in each
+        call of the model.
+    """
+    timesteps, recorders = record(model, run, timestep_of, layers, hessians)
     return Calibration(
         model=fingerprint(model),
-        timesteps=tuple(timestep_sequence(schedule, config.steps)),
+        timesteps=tuple(timesteps),
         statistics={name: recorder.statistics() for name, recorder in recorders.items()},
         hessians={n: r.hessian() for n, r in recorders.items() if r.outer is not None},
-        config=config,
+        config=None,
     )
-
-
-class _Recorder:
-    """Hook that measures a module's inputs, one call a step."""
-
-    def __init__(self, module: nn.Module, hessians: bool) -> None:
-        self.module = module
-        self.steps: list[dict[str, Tensor]] = []
-        self.rows = 0
-        self.outer: Tensor | None = None
-        if isinstance(module, nn.Linear) and hessians:
-            k = module.in_features
-            self.outer = torch.zeros(k, k, dtype=torch.float64, device=module.weight.device)
-
-    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if not isinstance(module, nn.Linear):
-            found: dict[str, Tensor] = {}
-            for side, x in zip("ab", inputs, strict=True):
-                heads = x.abs().movedim(-3, 0).flatten(1)
-                found |= {f"{side}_absmax": heads.amax(dim=1), f"{side}_mean": heads.mean(dim=1)}
-            self.steps.append(found)
-            return
-        x = inputs[0].flatten(0, -2)
-        size = x.abs()
-        self.steps.append(
-            {
-                "absmax": size.amax(dim=0),
-                "mean": size.mean(dim=0),
-                "square": size.square().mean(dim=0),
-            }
-        )
-        if self.outer is not None:
-            self.rows += len(x)
-            self.outer += (x.T @ x).double()
-
-    def statistics(self) -> dict[str, Tensor]:
-        return {k: torch.stack([s[k] for s in self.steps]).float().cpu() for k in self.steps[0]}
-
-    def hessian(self) -> Tensor:
-        assert self.outer is not None
-        return (self.outer / self.rows).float().cpu()

@@ -59,27 +59,43 @@ def golden_linear(layer: QuantizedLinear, x: Tensor, kind: Kind) -> Tensor:
     return result if bias is None else result + bias
 
 
-def golden_product(layer: QuantizedMatMul, a: Tensor, b: Tensor, kind: Kind) -> Tensor:
-    """Compute an attention product (..., heads, M, N) as the engine does."""
+def product_tensors(
+    layer: QuantizedMatMul, a: Tensor, b: Tensor
+) -> list[tuple[MixedTensor, MixedTensor]]:
+    """Return what the engine multiplies for a (..., heads, M, K) and b (..., heads, N, K)."""
     plan = layer.plans[layer.clock.phase]
-    results = []
+    found = []
     for index, (x, y) in enumerate(zip(a.flatten(0, -3), b.flatten(0, -3), strict=True)):
         head = index % len(plan.a)
         blocks = -(-x.shape[-1] // LANES)
         left = _mixed(x, [[plan.a[head]] * blocks], rounding=layer.rounding)
         right = _mixed(y, [[plan.b[head]] * blocks], rounding=layer.rounding)
-        results.append(torch.from_numpy(golden_gemm_mixed(left, right, kind)))
+        found.append((left, right))
+    return found
+
+
+def golden_product(layer: QuantizedMatMul, a: Tensor, b: Tensor, kind: Kind) -> Tensor:
+    """Compute an attention product (..., heads, M, N) as the engine does."""
+    results = [
+        torch.from_numpy(golden_gemm_mixed(left, right, kind))
+        for left, right in product_tensors(layer, a, b)
+    ]
     return torch.stack(results).view(*a.shape[:-1], b.shape[-2]).to(a.device)
 
 
 @contextmanager
 def golden_products(model: nn.Module, kind: Kind) -> Iterator[None]:
-    """Let a quantized model's products be the golden model's, whose formats are MX or OCP ones."""
+    """Let a quantized model's products be the golden model's, whose formats are MX or OCP ones.
+
+    Layers that the plan leaves in floating point stay so.
+    """
 
     def replace(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        assert isinstance(module, QuantizedLinear | QuantizedMatMul)
+        if module.is_float:
+            return output
         if isinstance(module, QuantizedLinear):
             return golden_linear(module, inputs[0], kind)
-        assert isinstance(module, QuantizedMatMul)
         return golden_product(module, inputs[0], inputs[1], kind)
 
     layers = [m for m in model.modules() if isinstance(m, QuantizedLinear | QuantizedMatMul)]

@@ -110,10 +110,21 @@ class QuantizedLinear(nn.Linear):
             )
         return a, getattr(self, f"weight_{self.clock.phase}")
 
+    @property
+    def is_float(self) -> bool:
+        """Whether the phase leaves both operands as they are."""
+        plan = self.plans[self.clock.phase]
+        return plan.dynamic is None and {*plan.activation, *plan.weight} == {FLOAT}
+
     def forward(self, x: Tensor) -> Tensor:
         """Map x (..., K) to (..., N)."""
-        result = functional.linear(*self.operands(x))
         bias = getattr(self, f"bias_{self.clock.phase}")
+        if self.is_float:
+            # The float layer's own call, so that its bits stay.
+            return functional.linear(
+                self.ordered(x), getattr(self, f"weight_{self.clock.phase}"), bias
+            )
+        result = functional.linear(*self.operands(x))
         # Apart, as on the engine: inside the product it would be rounded with the partial sums.
         return result if bias is None else result.add_(bias)
 
@@ -134,6 +145,12 @@ class QuantizedMatMul(MatMul):
     def __init__(self, plans: list[ProductPlan], clock: PhaseClock, rounding: Rounding) -> None:
         super().__init__()
         self.plans, self.clock, self.rounding = plans, clock, rounding
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the phase leaves both operands of all heads as they are."""
+        plan = self.plans[self.clock.phase]
+        return {*plan.a, *plan.b} == {FLOAT}
 
     def operands(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values of A (..., heads, M, K) and B (..., heads, N, K)."""

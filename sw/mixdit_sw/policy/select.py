@@ -13,8 +13,16 @@ from mixdit_sw.policy.description import FLOAT, AttentionRule, LinearRule, Polic
 from mixdit_sw.policy.plan import LinearPlan, Phase, Plan, ProductPlan
 from mixdit_sw.policy.targets import targets
 
-PRODUCERS = {"mlp.fc2": "mlp.fc1"}
-"""Linears, by the end of their name, whose input is an elementwise function of another's output."""
+PRODUCERS = {
+    "mlp.fc2": "mlp.fc1",
+    "ff.net.2": "ff.net.0.proj",
+    "ff_context.net.2": "ff_context.net.0.proj",
+}
+"""Linears, by the end of their name, whose input is an elementwise function of another's output.
+
+A gated MLP, which multiplies one half of that output by the other, has the same names in diffusers;
+it is told by its producer's outputs, twice as many.
+"""
 
 
 def resolve(
@@ -62,7 +70,10 @@ def _from_producer(plan: LinearPlan, name: str, modules: dict[str, nn.Module]) -
     """Leave the order to the linear before, where only an elementwise function is between them."""
     for reader, producer in PRODUCERS.items():
         source = name.removesuffix(reader) + producer
-        if plan.order is not None and name.endswith(reader) and source in modules:
+        if plan.order is None or not name.endswith(reader):
+            continue
+        found = modules.get(source)
+        if isinstance(found, nn.Linear) and found.out_features == len(plan.order):
             return replace(plan, order_from=source)
     return plan
 

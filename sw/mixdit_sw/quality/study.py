@@ -1,6 +1,5 @@
 """A study: one model, the float samples, and any number of policies paired with them."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -95,7 +94,7 @@ class Study:
         identity = {
             "model": self._model,
             "policy": to_plain(policy),
-            "calibration": asdict(calibration.config),
+            "calibration": to_plain(calibration.config),
         }
         with apply_plan(self.bundle.model, plan, calibration):
             images = sample_study(

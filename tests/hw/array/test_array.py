@@ -24,6 +24,8 @@ CONFIGS = {
     "interleaved": {"interleave": 2},
     "all-registers": {"dot_register": True, "prepare_register": True},
     "aligned40x4": {"accumulator": "aligned40x4"},
+    "fpga": {"fabric": "fpga"},
+    "fpga-all-registers": {"fabric": "fpga", "dot_register": True, "prepare_register": True},
 }
 
 

@@ -29,7 +29,7 @@ def check(shape, subsets, *, seed=0, **pauses):
     dut = Epilogue(shape)
     result = run(dut, tiles, seed=seed, **pauses)
     assert result.found == [beat for tile in tiles for beat in tile.o]
-    stage = latency(shape.vectors)
+    stage = latency(shape.vectors, shape.fabric)
     inputs, answers = zip(*result.handshakes, strict=True)
     predicted = predict(shape, dut.latency, stage, tiles, inputs)
     for cycle, (found, expected) in enumerate(zip(answers, predicted, strict=True)):
@@ -66,6 +66,13 @@ def test_pauses_on_all_streams(seed, shape):
 def test_steps_that_are_not_built_are_ignored(steps):
     shape = EpilogueConfig(4, 2, 4, steps)
     check(shape, [STEPS, (), ("residual",), steps, STEPS], valid=0.8, extra=0.6, ready=0.7)
+
+
+def test_multiplier_blocks_take_a_stage_more():
+    shape = EpilogueConfig(4, 2, 4, fabric="fpga")
+    assert Epilogue(shape).latency == latency(STEPS) + 2
+    subsets = np.random.default_rng(1).permutation(np.array(SUBSETS, object))
+    check(shape, [tuple(on) for on in subsets], valid=0.8, extra=0.6, ready=0.7)
 
 
 def test_one_beat_a_cycle():

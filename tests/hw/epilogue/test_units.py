@@ -8,13 +8,15 @@ from amaranth.hdl import Cat, Const
 from amaranth.sim import Simulator
 from epilogue_cases import SPECIAL, addend_pairs, any_words, as_float32, factor_pairs, product_ties
 
-from mixdit_hw.epilogue import add, carry_save, multiply, rounding
+from mixdit_hw.epilogue import add, block_multiply, carry_save, multiply, rounding
 from mixdit_hw.epilogue.add import Fp32Add
+from mixdit_hw.epilogue.block_multiply import Fp32BlockMultiply
 from mixdit_hw.epilogue.multiply import Fp32Multiply
 from mixdit_sw.gemm.epilogue import apply_epilogue
 
 UNITS = {
     "multiply": (Fp32Multiply, "col_scale", factor_pairs),
+    "block_multiply": (Fp32BlockMultiply, "col_scale", factor_pairs),
     "add": (Fp32Add, "bias", addend_pairs),
 }
 
@@ -75,12 +77,12 @@ def test_off_and_pauses(unit):
     assert mismatches(unit, seed=1, on=0.5, advance=0.5) == 0
 
 
-def truncate(m, normal):
+def truncate(m, normal, platform):
     return normal[len(normal) - 24 : -1], Const(0, 1)
 
 
-def half_up(m, normal, exact=rounding._round_fraction):
-    return exact(m, Cat(Const(1, 1), normal[1:]))
+def half_up(m, normal, platform, exact=rounding._round_fraction):
+    return exact(m, Cat(Const(1, 1), normal[1:]), platform)
 
 
 def no_first_product(a, b, exact=carry_save.partial_products):
@@ -94,6 +96,7 @@ FAULTS = {
     "added_ties_go_up": ("add", rounding, "_round_fraction", half_up),
     "overflow_at_another_exponent": ("multiply", rounding, "EXP_MAX", 253),
     "a_partial_product_less": ("multiply", multiply, "partial_products", no_first_product),
+    "a_corner_less": ("block_multiply", block_multiply, "partial_products", no_first_product),
     "another_bias": ("multiply", multiply, "BIAS", 126),
     "two_guard_bits": ("add", add, "GUARD", 1),
     "lost_sticky_bits": (

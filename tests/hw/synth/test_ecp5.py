@@ -3,7 +3,8 @@ import importlib.util
 import pytest
 
 from mixdit_hw import tools
-from mixdit_hw.synth.ecp5 import place_and_route
+from mixdit_hw.fpga.boards import BOARDS
+from mixdit_hw.synth.ecp5 import Pinout, pack, place_and_route
 from mixdit_sw.errors import MixditError
 
 needs_nextpnr = pytest.mark.skipif(
@@ -41,6 +42,42 @@ def test_more_pins_than_the_device_has(tmp_path, monkeypatch):
     monkeypatch.setenv(tools.BUILD_VARIABLE, str(tmp_path))
     with pytest.raises(MixditError, match="adder does not fit: see .*nextpnr.log"):
         place_and_route(adder(200), "adder", out_of_context=False)
+
+
+LIGHTS = """\
+module lights(clock, running, passed, failed, mismatch);
+  input clock;
+  output running, passed, failed, mismatch;
+  reg [15:0] count = 0, square = 0;
+  wire [1:0] a, \\a[0] ;
+  assign a = count[1:0], \\a[0] = count[1:0] + count[3:2];
+  always @(posedge clock) begin
+    count <= count + 1;
+    square <= count[11:0] * count[15:4];
+  end
+  assign {running, passed, failed, mismatch} = {square[15:14] ^ a, \\a[0] };
+endmodule
+"""
+
+
+@needs_nextpnr
+def test_pins_path_and_bits():
+    board = BOARDS["ulx3s"]
+    report = place_and_route(LIGHTS, "lights", pinout=Pinout(board.package, board.lpf))
+    assert report.used["MULT18X18D"] == 1 and report.used["TRELLIS_IO"] == len(board.pins)
+    path = report.critical_path
+    assert path.cells > 0 and path.routing_ns > 0
+    assert 1000 / (path.logic_ns + path.routing_ns) == pytest.approx(report.fmax_mhz, rel=0.01)
+    bits = (pack(report) / "design.bit").read_bytes()
+    assert b"LFE5U-85F" in bits[:1000] and len(bits) > 100_000
+    assert "MULT18X18D" in (report.folder / "nextpnr.log").read_text()
+
+
+@needs_nextpnr
+def test_a_pin_that_the_package_has_not():
+    pinout = Pinout("CABGA381", BOARDS["ulx3s"].lpf.replace('"G2"', '"Z99"'))
+    with pytest.raises(MixditError, match="lights does not fit: see .*nextpnr.log"):
+        place_and_route(LIGHTS, "lights", pinout=pinout)
 
 
 def test_missing_nextpnr_is_named(monkeypatch):

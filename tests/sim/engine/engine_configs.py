@@ -7,7 +7,7 @@ import pytest
 from mixdit_hw.config import ArrayConfig
 from mixdit_hw.engine.config import ENGINES, EngineConfig
 
-TINY = ENGINES["tiny"]
+TINY, ECP5 = ENGINES["tiny"], ENGINES["ecp5"]
 LOCKSTEP = EngineConfig(
     array=ArrayConfig(rows=4, cols=2, cluster_rows=2, cluster_cols=2),
     port_bytes=8,

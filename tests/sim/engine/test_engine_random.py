@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from engine_cases import check, random_case
-from engine_configs import LOCKSTEP, TINY, needs_icarus
+from engine_configs import ECP5, LOCKSTEP, TINY, needs_icarus
 
 from mixdit_sim.engine.rtl import MEMORY_WORDS
 
@@ -27,6 +27,12 @@ def test_random_programs():
 def test_random_programs_on_icarus():
     cases = random_cases(TINY, 6, seed=2, largest=(6, 60), gemms=2)
     check(TINY, cases, simulator="icarus")
+
+
+@needs_icarus
+def test_random_programs_on_multiplier_blocks():
+    cases = random_cases(ECP5, 6, seed=6, largest=(9, 60), gemms=2)
+    check(ECP5, cases, simulator="icarus")
 
 
 @pytest.mark.heavy

@@ -17,7 +17,8 @@ from mixdit_sw.policy.description import (
     Policy,
     uniform_policy,
 )
-from mixdit_sw.policy.modules import QuantizedLinear
+from mixdit_sw.policy.modules import PhaseClock, QuantizedLinear
+from mixdit_sw.policy.plan import LinearPlan
 from mixdit_sw.policy.select import resolve
 from mixdit_sw.policy.targets import fingerprint
 
@@ -46,6 +47,16 @@ def test_float_policy_changes_nothing(small_model, calibration, inputs):
     expected = small_model(*inputs)
     with quantize_model(small_model, uniform_policy("float32"), calibration):
         assert torch.equal(small_model(*inputs), expected)
+
+
+def test_a_float_plan_keeps_a_wide_linears_bits():
+    """Torch adds the bias of a wide linear inside the product, where it rounds otherwise."""
+    torch.manual_seed(0)
+    linear, x = torch.nn.Linear(1152, 64), torch.randn(300, 1152)
+    plan = LinearPlan(activation=("float32",) * 72, weight=("float32",) * 72)
+    with torch.no_grad():
+        found = QuantizedLinear(linear, [plan], PhaseClock(), Rounding())(x)
+        assert torch.equal(found, linear(x))
 
 
 def test_the_model_is_restored(small_model, calibration, inputs):

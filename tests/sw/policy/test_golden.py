@@ -106,6 +106,15 @@ def test_a_linear_is_the_gemm_of_the_command_line(small_model, calibration):
     assert torch.equal(found, expected)
 
 
+def test_float_layers_stay_float(small_model, calibration, inputs):
+    plain = small_model(*inputs)
+    with (
+        quantize_model(small_model, uniform_policy("float32"), calibration),
+        golden_products(small_model, KIND),
+    ):
+        assert torch.equal(small_model(*inputs), plain)
+
+
 def test_a_whole_model_on_the_golden_model(small_model, calibration, inputs):
     # So short sums are exact in FP32 and in the default kind; a kind without guard bits rounds.
     kind = parse_kind("aligned25x4")

@@ -35,14 +35,20 @@ class RegisteredPe(wiring.Component):
     @property
     def module_name(self) -> str:
         """Name that encodes all parameters."""
-        name = pe_name(self._config.pe_accumulator, dot_register=self._config.dot_register)
+        name = pe_name(
+            self._config.pe_accumulator,
+            dot_register=self._config.dot_register,
+            fabric=self._config.fabric,
+        )
         return f"registered_{name}"
 
     def elaborate(self, platform: object) -> Module:
         """Register the operands; wire the PE."""
         m = Module()
         config = self._config
-        m.submodules.pe = pe = Shared(PE(config.pe_accumulator, dot_register=config.dot_register))
+        m.submodules.pe = pe = Shared(
+            PE(config.pe_accumulator, dot_register=config.dot_register, fabric=config.fabric)
+        )
         a, b = (Signal(PACKET, name=f"{name}_reg", reset_less=True) for name in ("a", "b"))
         control = Signal(control_layout(config.pe_accumulator), name="control_reg")
         m.d.sync += [a.eq(self.a), b.eq(self.b), control.eq(self.control)]

@@ -166,8 +166,8 @@ class Epilogue:
         self.extra = Fifo(config.extra_words)
         self.steps = shape.steps
         self.beats = shape.tile_beats
-        self.residual_at = starts(self.steps).get("residual", 0)
-        self.stages: list[TileSteps | None] = [None] * latency(self.steps)
+        self.residual_at = starts(self.steps, config.array.fabric).get("residual", 0)
+        self.stages: list[TileSteps | None] = [None] * latency(self.steps, config.array.fabric)
         self.loaded = self.beat = 0
 
     @property

@@ -1,0 +1,1 @@
+"""Images from the shipped model, with the engine's cycles."""
