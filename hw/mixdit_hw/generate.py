@@ -69,4 +69,5 @@ def generate(config: ArrayConfig | EngineConfig, top: str, out: Path) -> dict[st
 
 def verilog(config: ArrayConfig | EngineConfig, top: str) -> str:
     """Return Verilog as text."""
-    return emit_verilog(build_top(config, top), top, config.to_dict(), fabric=config.fabric)
+    array = config.array if isinstance(config, EngineConfig) else config
+    return emit_verilog(build_top(config, top), top, config.to_dict(), fabric=array.fabric)
