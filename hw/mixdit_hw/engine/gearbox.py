@@ -54,25 +54,45 @@ class Gearbox(wiring.Component):
         return f"gearbox_{self._word}_{'_'.join(map(str, self._takes))}"
 
     def elaborate(self, platform: object) -> Module:
-        """Shift by what is taken; or the new word in at the end."""
+        """Choose what each granule holds next: itself or one further back, or one of the word.
+
+        What lies behind the level is cleared with every step, so it needs no reset.
+        """
         m = Module()
-        unit = 8 * self._granule
-        held = Signal(unit * self._most)
+        unit, parts = 8 * self._granule, self._word // self._granule
+        held = Signal(unit * self._most, reset_less=True)
         taken, left = Signal.like(self.level), Signal.like(self.level)
-        rest, put = Signal(len(held)), Signal(len(held))
-        m.d.comb += [rest.eq(held), self.front.eq(held)]
-        with m.If(self.take), m.Switch(self.size):
-            for number, size in enumerate(self._takes):
-                with m.Case(number):
-                    granules = size // self._granule
-                    m.d.comb += [rest.eq(held[unit * granules :]), taken.eq(granules)]
+        m.d.comb += self.front.eq(held)
+        shifts = {0: ~self.take}
+        for number, size in enumerate(self._takes):
+            chosen = Signal(name=f"take_{size}")
+            m.d.comb += chosen.eq(self.take & (self.size == number))
+            shifts[size // self._granule] = chosen
+            with m.If(chosen):
+                m.d.comb += taken.eq(size // self._granule)
         m.d.comb += left.eq(Mux(self.clear, 0, self.level - taken))
-        with m.Switch(left):
-            for place in range(self._most - self._word // self._granule + 1):
-                with m.Case(place):
-                    m.d.comb += put.eq(Cat(Const(0, unit * place), self.data))
+        stays, lands = Signal(self._most), Signal(self._most)
+        m.d.comb += [
+            stays.eq(Cat(left > place for place in range(self._most))),
+            lands.eq(Cat(self.put & (left == place) for place in range(self._most))),
+        ]
+        following = [Const(0, unit)] * self._most
+        for place in range(self._most):
+            for shift, chosen in shifts.items():
+                if place + shift < self._most:
+                    old = held.word_select(place + shift, unit)
+                    following[place] |= Mux(stays[place] & chosen, old, 0)
+            for part in range(parts):
+                if landing(place, part) < self._most:
+                    new = self.data.word_select(part, unit)
+                    following[landing(place, part)] |= Mux(lands[place], new, 0)
         m.d.sync += [
-            held.eq(Mux(self.clear, 0, rest) | Mux(self.put, put, 0)),
-            self.level.eq(left + Mux(self.put, self._word // self._granule, 0)),
+            held.eq(Cat(following)),
+            self.level.eq(left + Mux(self.put, parts, 0)),
         ]
         return m
+
+
+def landing(place: int, part: int) -> int:
+    """Return the granule in which a part of a word lands that is put at a place."""
+    return place + part

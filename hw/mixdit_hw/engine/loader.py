@@ -68,7 +68,7 @@ class Loader(wiring.Component):
         self._unit = granule(config.bus_bytes, tuple(sizes))
 
         section = config.shape.section
-        tags = Signal(TAG_BITS * (section + 1))
+        tags = Signal(TAG_BITS * (section + 1), reset_less=True)
         left, in_section = Signal.like(self.i.payload.target.k_blocks), Signal(range(section + 1))
         used = Signal.like(self.i.payload.target.words)
         digit, is_b, limit = Signal(range(max(config.array.max_digits, 2))), Signal(), Signal(16)

@@ -113,10 +113,12 @@ class TileAddress(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Remember where the panel's first tile lies; one adder for each direction."""
         m = Module()
-        panel_start = Signal(self._width)
+        here = Signal(self._width, reset_less=True)
+        panel_start = Signal(self._width, reset_less=True)
         down, across = Signal(self._width), Signal(self._width)
         m.d.comb += [
-            down.eq(self.address + self.stationary_step),
+            self.address.eq(here),
+            down.eq(here + self.stationary_step),
             across.eq(
                 Mux(
                     self.backwards,
@@ -126,14 +128,14 @@ class TileAddress(wiring.Component):
             ),
         ]
         with m.If(self.start):
-            m.d.sync += [self.address.eq(self.base), panel_start.eq(self.base)]
+            m.d.sync += [here.eq(self.base), panel_start.eq(self.base)]
         with m.Elif(self.next):
             with m.If(~self.last_in_panel):
-                m.d.sync += self.address.eq(down)
+                m.d.sync += here.eq(down)
             with m.Elif(~self.last_streamed):
-                m.d.sync += [self.address.eq(across), panel_start.eq(across)]
+                m.d.sync += [here.eq(across), panel_start.eq(across)]
             with m.Else():
-                m.d.sync += [self.address.eq(down), panel_start.eq(down)]
+                m.d.sync += [here.eq(down), panel_start.eq(down)]
         return m
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from mixdit_sw.errors import MixditError
 
 from ..tools import cached_folder, content_key, failed_folder, require_program, run_logged
+from .macros import memories_of_flip_flops
 from .registers import register_names
 from .targets import find_target
 
 # Anything but what the script knowingly provokes: a module that is missing, for instance.
 _PROBLEM = re.compile(
-    r"^(?:Error|Warning: (?!.*relative to a clock defined on the same port)(?!.* mixdit_memory ))",
-    re.M,
+    r"^(?:Error|Warning: (?!.*relative to a clock defined on the same port))", re.M
 )
 PERIOD_NS = 1000.0
 RESET = "rst"
@@ -78,6 +78,8 @@ class TimingReport:
 def analyze_timing(netlist: Path, top: str, target: str, clock: str = "clk") -> TimingReport:
     """Analyze the timing of a netlist mapped to a Liberty file.
 
+    Memories that synthesis has left out have the timing of flip-flops at their pins.
+
     Parameters
     ----------
     netlist
@@ -100,7 +102,7 @@ def analyze_timing(netlist: Path, top: str, target: str, clock: str = "clk") -> 
     program = require_program("sta")
     version = f"OpenSTA {_version(program)}"
     script = _script(top, clock)
-    text = _plain(netlist.read_text())
+    text = memories_of_flip_flops(_plain(netlist.read_text()), library.liberty)
     key = content_key(text, script, library.liberty, version)
 
     def fill(folder: Path) -> None:
@@ -139,9 +141,8 @@ def parse_paths(log: str) -> dict[str, TimingPath]:
 
 
 def _plain(netlist: str) -> str:
-    """Drop what OpenSTA's reader does not know: signs, and the parameters of memories."""
-    netlist = re.sub(r"\b(input|output|wire) signed\b", r"\1", netlist)
-    return re.sub(r"(\bmixdit_memory) #\(.*?\n  \)", r"\1", netlist, flags=re.S)
+    """Drop what OpenSTA's reader does not know: signs."""
+    return re.sub(r"\b(input|output|wire) signed\b", r"\1", netlist)
 
 
 def _stages(report: str) -> int:
