@@ -111,31 +111,27 @@ class TileAddress(wiring.Component):
         return f"tile_address_{self._width}"
 
     def elaborate(self, platform: object) -> Module:
-        """Remember where the panel's first tile lies; one adder for each direction."""
+        """Remember where the panel's first tile lies; one adder for all directions."""
         m = Module()
         here = Signal(self._width, reset_less=True)
         panel_start = Signal(self._width, reset_less=True)
-        down, across = Signal(self._width), Signal(self._width)
+        across, back = Signal(), Signal()
+        step, following = Signal(self._width), Signal(self._width)
         m.d.comb += [
             self.address.eq(here),
-            down.eq(here + self.stationary_step),
-            across.eq(
-                Mux(
-                    self.backwards,
-                    panel_start - self.streamed_step,
-                    panel_start + self.streamed_step,
-                )
+            across.eq(self.last_in_panel & ~self.last_streamed),
+            back.eq(across & self.backwards),
+            step.eq(
+                Mux(across, self.streamed_step, self.stationary_step) ^ back.replicate(len(step))
             ),
+            following.eq(Mux(across, panel_start, here) + step + back),
         ]
         with m.If(self.start):
             m.d.sync += [here.eq(self.base), panel_start.eq(self.base)]
         with m.Elif(self.next):
-            with m.If(~self.last_in_panel):
-                m.d.sync += here.eq(down)
-            with m.Elif(~self.last_streamed):
-                m.d.sync += [here.eq(across), panel_start.eq(across)]
-            with m.Else():
-                m.d.sync += [here.eq(down), panel_start.eq(down)]
+            m.d.sync += here.eq(following)
+            with m.If(self.last_in_panel):
+                m.d.sync += panel_start.eq(following)
         return m
 
 
