@@ -106,9 +106,11 @@ def _caption(report: PresetReport) -> str:
 
 def _label(kind: KindReport, width: float, height: float) -> tuple[str, float]:
     """Text of a rectangle and its size in points; empty if there is no room."""
-    text = f"{kind.name}\n{kind.share:.1%}"
-    # Inches to points; a letter is about 0.6 times as wide as it is high.
-    size = min(11.0, 72 * width / (0.62 * len(kind.name)), 72 * height / 2.8)
-    if size < 5:
-        return "", size
-    return text, size
+    found = []
+    for name in (kind.name, kind.name.replace(" ", "\n")):
+        lines = [*name.split("\n"), f"{kind.share:.1%}"]
+        # Inches to points, a margin included; a letter is about 0.6 times as wide as it is high.
+        across = 72 * width / (0.7 * max(map(len, lines)))
+        found.append((min(11.0, across, 72 * height / (1.3 * len(lines) + 0.4)), "\n".join(lines)))
+    size, text = max(found)
+    return (text, size) if size >= 5 else ("", size)

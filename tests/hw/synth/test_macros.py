@@ -1,12 +1,9 @@
 """Memories for timing: flip-flops at their pins."""
 
-import shutil
-
 import pytest
 
 from mixdit_hw.synth.flow import synthesize
 from mixdit_hw.synth.macros import find_flip_flop, memories_of_flip_flops
-from mixdit_hw.synth.targets import find_target
 from mixdit_hw.synth.timing import analyze_timing
 from mixdit_sw.errors import MixditError
 
@@ -99,13 +96,7 @@ def test_a_netlist_without_memories_stays():
     assert memories_of_flip_flops("module top(); endmodule\n", "") == "module top(); endmodule\n"
 
 
-def test_paths_from_a_memory_are_timed():
-    if shutil.which("sta") is None:
-        pytest.skip("OpenSTA (Debian's opensta) is not installed")
-    try:
-        find_target("osu018")
-    except MixditError as error:
-        pytest.skip(str(error))
+def test_paths_from_a_memory_are_timed(timing_installed):
     report = synthesize(DESIGN, "rams", "osu018", memory_limit_bits=0)
     assert sorted(report.units[0].memories) == [(4, 1), (8, 8)]
     timing = analyze_timing(report.netlist, "rams", "osu018")
