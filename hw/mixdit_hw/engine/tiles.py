@@ -46,28 +46,28 @@ class TileLoop(wiring.Component):
     backwards: Out(1)
 
     def elaborate(self, platform: object) -> Module:
-        """Three counters."""
+        """Three counters, two of them from 1: comparing them needs no subtraction."""
         m = Module()
         left, tile, step = Signal(TILES), Signal(TILES), Signal(TILES)
         m.d.comb += [
             self.last_panel.eq(left <= self.panel),
             self.panel_tiles.eq(Mux(self.last_panel, left, self.panel)),
-            self.last_in_panel.eq(tile == self.panel_tiles - 1),
-            self.first_streamed.eq(step == 0),
-            self.last_streamed.eq(step == self.streamed - 1),
+            self.last_in_panel.eq(Mux(self.last_panel, tile == left, tile == self.panel)),
+            self.first_streamed.eq(step == 1),
+            self.last_streamed.eq(step == self.streamed),
         ]
         with m.If(self.start):
             m.d.sync += [
                 left.eq(self.stationary),
-                tile.eq(0),
-                step.eq(0),
+                tile.eq(1),
+                step.eq(1),
                 self.first_panel.eq(1),
                 self.backwards.eq(0),
             ]
         with m.Elif(self.next):
-            m.d.sync += tile.eq(Mux(self.last_in_panel, 0, tile + 1))
+            m.d.sync += tile.eq(Mux(self.last_in_panel, 1, tile + 1))
             with m.If(self.last_in_panel):
-                m.d.sync += step.eq(Mux(self.last_streamed, 0, step + 1))
+                m.d.sync += step.eq(Mux(self.last_streamed, 1, step + 1))
             with m.If(self.last_in_panel & self.last_streamed):
                 m.d.sync += [
                     left.eq(left - self.panel),
@@ -111,27 +111,26 @@ class TileAddress(wiring.Component):
         return f"tile_address_{self._width}"
 
     def elaborate(self, platform: object) -> Module:
-        """Remember where the panel's first tile lies; one adder for all directions."""
+        """Remember where the panel's first tile lies; one adder for each direction."""
         m = Module()
         here = Signal(self._width, reset_less=True)
         panel_start = Signal(self._width, reset_less=True)
-        across, back = Signal(), Signal()
-        step, following = Signal(self._width), Signal(self._width)
+        back = self.backwards.replicate(self._width)
+        down, across = Signal(self._width), Signal(self._width)
         m.d.comb += [
             self.address.eq(here),
-            across.eq(self.last_in_panel & ~self.last_streamed),
-            back.eq(across & self.backwards),
-            step.eq(
-                Mux(across, self.streamed_step, self.stationary_step) ^ back.replicate(len(step))
-            ),
-            following.eq(Mux(across, panel_start, here) + step + back),
+            down.eq(here + self.stationary_step),
+            across.eq(panel_start + (self.streamed_step ^ back) + self.backwards),
         ]
         with m.If(self.start):
             m.d.sync += [here.eq(self.base), panel_start.eq(self.base)]
         with m.Elif(self.next):
-            m.d.sync += here.eq(following)
-            with m.If(self.last_in_panel):
-                m.d.sync += panel_start.eq(following)
+            with m.If(~self.last_in_panel):
+                m.d.sync += here.eq(down)
+            with m.Elif(~self.last_streamed):
+                m.d.sync += [here.eq(across), panel_start.eq(across)]
+            with m.Else():
+                m.d.sync += [here.eq(down), panel_start.eq(down)]
         return m
 
 
