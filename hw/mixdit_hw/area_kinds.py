@@ -40,7 +40,7 @@ KINDS = (
     Kind("converters", SURROUNDINGS, ("converter_*",)),
     Kind("reorder and pack", SURROUNDINGS, ("*.quantizer*", "gather_*", "transpose_*")),
     Kind("unpackers", SURROUNDINGS, ("unpacker_*",)),
-    Kind("loader", SURROUNDINGS, ("*.loader*",)),
+    Kind("loader", SURROUNDINGS, ("*.loader*", "gearbox_lane_*")),
     Kind(
         "buffer control",
         SURROUNDINGS,

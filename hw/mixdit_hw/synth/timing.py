@@ -20,6 +20,7 @@ _PROBLEM = re.compile(
 )
 PERIOD_NS = 1000.0
 RESET = "rst"
+"""How the names of resets end, in the top module."""
 GROUPS = {
     "register": "-from [all_registers -clock_pins] -to [all_registers -data_pins]",
     "input": "-from [all_inputs] -to [all_registers -data_pins]",
@@ -170,8 +171,10 @@ def _script(top: str, clock: str) -> str:
         "}",
         "set_input_delay 0 -clock clock [all_inputs]",
         "set_output_delay 0 -clock clock [all_outputs]",
-        # A reset is distributed like a clock, by a tree that is not part of the netlist.
-        f"if {{[llength [get_ports -quiet {RESET}]]}} {{set_false_path -from [get_ports {RESET}]}}",
+        # Resets, that of the domain inside too, are distributed like a clock, by trees that are
+        # not part of the netlist.
+        f"set resets [get_nets -quiet *{RESET}]",
+        "if {[llength $resets]} {set_false_path -through $resets}",
     ]
     for group, selection in GROUPS.items():
         report = f"report_checks -path_delay max -digits 4 -fields {{fanout}} {selection}"
