@@ -10,6 +10,8 @@ import typer
 from mixdit_cli import show
 from mixdit_hw import area as hw_area
 from mixdit_hw import generate as hw_generate
+from mixdit_hw import preset_area as hw_preset_area
+from mixdit_hw.area_picture import draw_area
 from mixdit_hw.config import PRESETS, ArrayConfig, get_preset
 from mixdit_hw.engine.config import (
     ENGINES,
@@ -145,22 +147,52 @@ def gemm(
 def area(
     preset: Preset = "small",
     config: Config = None,
-    unit: Annotated[str, typer.Option(help=f"One of {', '.join(hw_generate.TOPS)}.")] = "array",
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            help=f"One of {', '.join(hw_generate.TOPS)}; without it the whole engine, by kind."
+        ),
+    ] = None,
     target: Annotated[
-        str, typer.Option(help="generic, xc7, ecp5, ice40, osu018, osu035 or a Liberty file.")
-    ] = "generic",
+        str | None,
+        typer.Option(
+            help="generic, xc7, ecp5, ice40, osu018, osu035 or a Liberty file; without it generic "
+            "for a unit, the first library installed for the whole."
+        ),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="Recipe of docs/flows.md.")] = "reference",
+    flop_memories: Annotated[
+        int, typer.Option(help="Of the whole: make memories up to so many bits of flip-flops.")
+    ] = 0,
+    picture: Annotated[
+        Path | None, typer.Option(help="Of the whole: draw a treemap, as PNG.")
+    ] = None,
     json_file: Json = None,
 ) -> None:
     """Report the area, and with a Liberty file and OpenSTA the clock."""
-    array = _array(preset, config)
-    _check_outputs(json_file)
-    with show.working(f"Synthesizing {unit}") as progress:
-        report = hw_area.report_area(
-            array, top=unit, target=target, recipe=recipe, progress=progress
+    _check_outputs(json_file, picture)
+    if unit is not None:
+        array = _array(preset, config)
+        with show.working(f"Synthesizing {unit}") as progress:
+            report = hw_area.report_area(
+                array, top=unit, target=target or "generic", recipe=recipe, progress=progress
+            )
+        _save(json_file, report.to_dict())
+        show.area(report)
+        return
+    machine = _machine(preset, config)
+    with show.working("Synthesizing") as progress:
+        whole = hw_preset_area.report_preset(
+            machine,
+            target=target,
+            recipe=recipe,
+            memory_limit_bits=flop_memories,
+            progress=progress,
         )
-    _save(json_file, report.to_dict())
-    show.area(report)
+    _save(json_file, whole.to_dict())
+    show.preset_area(whole)
+    if picture is not None:
+        draw_area(whole, f"{whole.top} of {config or preset}", picture)
 
 
 def estimate(

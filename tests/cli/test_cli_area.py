@@ -1,6 +1,8 @@
 """`mixdit area`."""
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -33,11 +35,38 @@ def test_pe_is_counted_per_mac(report):
 
 
 def test_units_of_an_array_add_up(report):
-    found = report("area", "--preset", "tiny")
+    found = report("area", "--preset", "tiny", "--unit", "array")
     *units, total = found["units"]
     assert sum(u["ge"] * u["instances"] for u in units) == pytest.approx(total["ge"], rel=1e-12)
     assert sum(u["cells"] * u["instances"] for u in units) == total["cells"]
     assert total["macs_per_cycle"] == 64
+
+
+@pytest.fixture
+def array_config(tmp_path):
+    """An array that no engine can be around: few units."""
+    file = tmp_path / "array.json"
+    file.write_text(json.dumps({**_tiny().to_dict(), "interleave": 2}))
+    return file
+
+
+def test_whole_preset_by_kind(report, array_config, tmp_path):
+    picture = tmp_path / "area.png"
+    options = ("--config", array_config, "--target", "generic", "--picture", picture)
+    found = report("area", *options)
+    total = found["units"][-1]
+    assert found["top"] == "array"
+    assert set(total) >= KEYS and total["macs_per_cycle"] == 64
+    assert sum(kind["ge"] for kind in found["kinds"]) == pytest.approx(total["ge"])
+    assert all(Path(unit["log"]).is_file() for unit in found["units"][:-1])
+    assert found["memories"] == []
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_outputs_must_differ(refused, array_config, tmp_path):
+    file = tmp_path / "both"
+    error = refused("area", "--config", array_config, "--json", file, "--picture", file)
+    assert "Outputs must be different files" in error
 
 
 def test_fpga_has_no_gate_equivalents(report):

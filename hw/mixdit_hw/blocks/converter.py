@@ -14,6 +14,10 @@ KEPT_BITS = 8
 
 WORD = data.StructLayout({"fraction": FRACTION_BITS, "exponent": EXPONENT_BITS, "sign": 1})
 """An FP32 number; BF16 is one with 16 zeros below."""
+CUT_WORD = data.StructLayout(
+    {"sticky": 1, "fraction": KEPT_BITS - 1, "exponent": EXPONENT_BITS, "sign": 1}
+)
+"""What rounding needs of it: of the fraction's lower bits, whether one is set."""
 
 
 class MxConverter(wiring.Component):
@@ -74,14 +78,14 @@ class MxConverter(wiring.Component):
         return later
 
     def _find_exponents(self, m: Module) -> tuple:
-        """Find the largest exponent of each pair, and of all."""
+        """Find the largest exponent of each pair, and of all; cut fractions to what is kept."""
         words = [self.i.payload.words[lane] for lane in range(LANES)]
         fields = [word.exponent for word in words]
         pairs = [_largest(fields[PAIR * j : PAIR * (j + 1)]) for j in range(PAIRS)]
         registers = [
             self._register(m, _largest(pairs), "exponent"),
             [self._register(m, pair, f"pair_{j}") for j, pair in enumerate(pairs)],
-            [self._register(m, word.as_value(), f"word_{i}") for i, word in enumerate(words)],
+            [self._register(m, _cut(word), f"word_{i}") for i, word in enumerate(words)],
             self._register(m, self.i.payload.format, "format_0"),
         ]
         return tuple(registers)
@@ -91,30 +95,30 @@ class MxConverter(wiring.Component):
     ) -> tuple:
         """Align each significand to its pair; keep its first bits, and whether others are not zero.
 
-        A shift of KEPT_BITS stands for more.
+        A pair's exponent is at most the block's, less its tau.
         """
         is_nan = exponent == NAN_EXPONENT
         taus = [(pair != exponent) & ~is_nan for pair in pairs]
+        below = Signal(EXPONENT_BITS)
+        m.d.comb += below.eq(exponent - 1)
+        tops = [Signal(EXPONENT_BITS, name=f"top_{j}") for j in range(PAIRS)]
+        m.d.comb += [top.eq(Mux(tau, below, exponent)) for top, tau in zip(tops, taus, strict=True)]
         lanes = []
         for lane, word in enumerate(words):
-            view = data.View(WORD, word)
-            distance = Signal(EXPONENT_BITS + 1, name=f"distance_{lane}")
-            shift = Signal(range(KEPT_BITS + 1), name=f"shift_{lane}")
-            significand = Signal(FRACTION_BITS + 1, name=f"significand_{lane}")
+            view = data.View(CUT_WORD, word)
+            distance = Signal(EXPONENT_BITS, name=f"distance_{lane}")
+            significand = Signal(KEPT_BITS + 1, name=f"significand_{lane}")
             is_number = view.exponent.any() & ~is_nan
             m.d.comb += [
-                distance.eq(exponent - view.exponent - taus[lane // PAIR]),
-                shift.eq(Mux(distance >= KEPT_BITS, KEPT_BITS, distance)),
-                significand.eq(Mux(is_number, Cat(view.fraction, Const(1, 1)), 0)),
+                distance.eq(tops[lane // PAIR] - view.exponent),
+                significand.eq(Mux(is_number, Cat(view.sticky, view.fraction, Const(1, 1)), 0)),
             ]
-            top, low = significand[-KEPT_BITS:], significand[:-KEPT_BITS].any()
-            shifted = [top >> n for n in range(KEPT_BITS + 1)]
-            lost = [low | top[:n].any() for n in range(KEPT_BITS + 1)]
+            kept, lost = _shift_right(significand, distance)
             lanes.append(
                 (
                     self._register(m, view.sign, f"sign_{lane}"),
-                    self._register(m, choose(shift, shifted, KEPT_BITS), f"kept_{lane}"),
-                    self._register(m, choose(shift, lost, 1), f"sticky_{lane}"),
+                    self._register(m, kept, f"kept_{lane}"),
+                    self._register(m, lost, f"sticky_{lane}"),
                 )
             )
         return (
@@ -149,6 +153,23 @@ def _largest(values: list[Value]) -> Value:
         pairs = zip(values[::2], values[1::2], strict=True)
         values = [Mux(x > y, x, y) for x, y in pairs]
     return values[0]
+
+
+def _cut(word: data.View) -> Value:
+    """Return a number's CUT_WORD."""
+    cut = FRACTION_BITS - (KEPT_BITS - 1)
+    return Cat(word.fraction[:cut].any(), word.fraction[cut:], word.exponent, word.sign)
+
+
+def _shift_right(significand: Value, distance: Value) -> tuple[Value, Value]:
+    """Return the first KEPT_BITS bits of a shifted significand, and whether others are not zero."""
+    steps = KEPT_BITS.bit_length() - 1
+    kept, lost = significand[1:], significand[0]
+    for n in range(steps):
+        lost = lost | (distance[n] & kept[: 1 << n].any())
+        kept = Mux(distance[n], kept >> (1 << n), kept)
+    far = distance[steps:].any()
+    return Mux(far, 0, kept), Mux(far, significand.any(), lost)
 
 
 def _round_to(kept: Value, sticky: Value, bits: int) -> Value:

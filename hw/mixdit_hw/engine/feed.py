@@ -65,7 +65,7 @@ class Feed(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Find the next pass's words; read them when they are there and can be shown."""
         m = Module()
-        command = Signal(command_layout(self._config))
+        command = Signal(command_layout(self._config), reset_less=True)
         start, active, loaded, in_block = Signal(), Signal(), Signal(), Signal()
         m.submodules.loop = loop = TileLoop()
         connect_loop(m, loop, command, start)

@@ -74,9 +74,10 @@ class Slot(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """A register and whether it is full."""
         m = Module()
-        m.d.comb += self.i.ready.eq(~self.o.valid)
+        held = Signal(self._shape, reset_less=True)
+        m.d.comb += [self.i.ready.eq(~self.o.valid), self.o.payload.eq(held)]
         with m.If(self.i.ready):
-            m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
+            m.d.sync += [self.o.valid.eq(self.i.valid), held.eq(self.i.payload)]
         with m.Elif(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         return m

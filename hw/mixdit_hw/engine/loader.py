@@ -68,7 +68,7 @@ class Loader(wiring.Component):
         self._unit = granule(config.bus_bytes, tuple(sizes))
 
         section = config.shape.section
-        tags = Signal(TAG_BITS * (section + 1))
+        tags = Signal(TAG_BITS * (section + 1), reset_less=True)
         left, in_section = Signal.like(self.i.payload.target.k_blocks), Signal(range(section + 1))
         used = Signal.like(self.i.payload.target.words)
         digit, is_b, limit = Signal(range(max(config.array.max_digits, 2))), Signal(), Signal(16)
@@ -199,7 +199,7 @@ class Loader(wiring.Component):
             m.submodules[f"unpacker_{row}"] = unpacker
             parts = [self._gearbox.front[row * size : (row + 1) * size] for size in sizes]
             m.d.comb += [
-                unpacker.block.stored.eq(choose(tag, parts, max(sizes))),
+                unpacker.block.stored.eq(_overlay(tag, parts)),
                 unpacker.block.format.eq(tag),
                 unpacker.digit.eq(digits - 1 - digit),
             ]
@@ -218,6 +218,17 @@ class Loader(wiring.Component):
                 port.word.last.eq(left == 1),
             ]
         m.d.comb += self.nan_blocks.eq(Mux(done, sum(nans), 0))
+
+
+def _overlay(number: Value, parts: list[Value]) -> Value:
+    """Return the part of that number in the low bits; what is above is of no meaning."""
+    longest = max(range(len(parts)), key=lambda i: len(parts[i]))
+    chosen = parts[longest]
+    for i, part in enumerate(parts):
+        if i != longest:
+            size = len(part)
+            chosen = Cat(Mux(number == i, part, chosen[:size]), chosen[size:])
+    return chosen
 
 
 def row_order(config: EngineConfig) -> list[int]:

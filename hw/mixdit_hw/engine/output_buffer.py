@@ -86,8 +86,12 @@ class OutputBuffer(wiring.Component):
         group = Signal(group_bits)
         with m.If(fetch):
             m.d.sync += group.eq(beat[:group_bits])
-        word = words.word_select(group, 8 * self._config.bus_bytes)
-        m.d.comb += self.o.payload.words.as_value().eq(word)
+        width = 8 * self._config.bus_bytes
+        # Not `word_select`, which would let every bit of the result hang on every bit of `words`.
+        for number in range(groups):
+            with m.If(group == number):
+                word = words[number * width : (number + 1) * width]
+                m.d.comb += self.o.payload.words.as_value().eq(word)
         return m
 
     def _memories(self, m: Module, address: Value, fetch: Value, came: Signal) -> Value:

@@ -69,7 +69,8 @@ class Quantizer(wiring.Component):
         shape = self._config.shape
         tiles = shape.group_tiles
         beat, tile = Signal(range(shape.tile_beats)), Signal(range(tiles))
-        late, tags = Signal(self._words), Signal(TAG_BITS * shape.group)
+        late = Signal(self._words, reset_less=True)
+        tags = Signal(TAG_BITS * shape.group, reset_less=True)
         there, moves, takes = Signal(), Signal(), Signal()
         last = beat == shape.tile_beats - 1
         completes = self.tile.payload.completes
@@ -185,7 +186,10 @@ class Quantizer(wiring.Component):
             ]
             rows.append(fro.data)
         entry = Signal(len(columns[0]))
-        m.d.comb += entry.eq(Cat(rows).word_select(shown, len(entry)))
+        with m.Switch(shown):
+            for n, row in enumerate(rows):
+                with m.Case(n):
+                    m.d.comb += entry.eq(row)
         return entry, entry_valid, entry_taken, entry[-TAG_BITS:], ends
 
     def _pack(

@@ -65,7 +65,7 @@ class StoreWalker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Take a command, and its tags if it has some; a tile for each step of the loop."""
         m = Module()
-        command = Signal(command_layout(self._config))
+        command = Signal(command_layout(self._config), reset_less=True)
         start, begun, active = Signal(), Signal(), Signal()
         m.submodules.loop = loop = TileLoop()
         connect_loop(m, loop, command, start)
@@ -106,7 +106,7 @@ class StoreWalker(wiring.Component):
         column, in_group, group_beats = self._follow(m, loop, start)
         completes = Signal()
         right = Mux(is_operand, Mux(completes, group_beats, 0), command.c_col_beats)
-        tags = Signal(TAG_BITS * shape.section)
+        tags = Signal(TAG_BITS * shape.section, reset_less=True)
         with m.If(start):
             m.d.sync += tags.eq(self.tags.payload)
         self._tags = tags
@@ -210,7 +210,7 @@ class Packer(wiring.Component):
         beats = self._config.shape.tile_beats
         beat, moves, keeps, narrow = Signal(range(beats)), Signal(), Signal(), Signal()
         half = Signal(4 * self._config.bus_bytes)
-        first_half = Signal.like(half)
+        first_half = Signal.like(half, reset_less=True)
         last = beat == beats - 1
         m.d.comb += [
             narrow.eq(self.narrow.payload),

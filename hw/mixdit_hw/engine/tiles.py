@@ -46,7 +46,7 @@ class TileLoop(wiring.Component):
     backwards: Out(1)
 
     def elaborate(self, platform: object) -> Module:
-        """Three counters."""
+        """Three counters, two of them from 1: comparing them needs no subtraction."""
         m = Module()
         left, tile, step = Signal(TILES), Signal(TILES), Signal(TILES)
         # What its proof speaks of (mixdit_hw.formal.tiles).
@@ -54,22 +54,22 @@ class TileLoop(wiring.Component):
         m.d.comb += [
             self.last_panel.eq(left <= self.panel),
             self.panel_tiles.eq(Mux(self.last_panel, left, self.panel)),
-            self.last_in_panel.eq(tile == self.panel_tiles - 1),
-            self.first_streamed.eq(step == 0),
-            self.last_streamed.eq(step == self.streamed - 1),
+            self.last_in_panel.eq(Mux(self.last_panel, tile == left, tile == self.panel)),
+            self.first_streamed.eq(step == 1),
+            self.last_streamed.eq(step == self.streamed),
         ]
         with m.If(self.start):
             m.d.sync += [
                 left.eq(self.stationary),
-                tile.eq(0),
-                step.eq(0),
+                tile.eq(1),
+                step.eq(1),
                 self.first_panel.eq(1),
                 self.backwards.eq(0),
             ]
         with m.Elif(self.next):
-            m.d.sync += tile.eq(Mux(self.last_in_panel, 0, tile + 1))
+            m.d.sync += tile.eq(Mux(self.last_in_panel, 1, tile + 1))
             with m.If(self.last_in_panel):
-                m.d.sync += step.eq(Mux(self.last_streamed, 0, step + 1))
+                m.d.sync += step.eq(Mux(self.last_streamed, 1, step + 1))
             with m.If(self.last_in_panel & self.last_streamed):
                 m.d.sync += [
                     left.eq(left - self.panel),
@@ -115,27 +115,24 @@ class TileAddress(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Remember where the panel's first tile lies; one adder for each direction."""
         m = Module()
-        panel_start = Signal(self._width)
+        here = Signal(self._width, reset_less=True)
+        panel_start = Signal(self._width, reset_less=True)
+        back = self.backwards.replicate(self._width)
         down, across = Signal(self._width), Signal(self._width)
         m.d.comb += [
-            down.eq(self.address + self.stationary_step),
-            across.eq(
-                Mux(
-                    self.backwards,
-                    panel_start - self.streamed_step,
-                    panel_start + self.streamed_step,
-                )
-            ),
+            self.address.eq(here),
+            down.eq(here + self.stationary_step),
+            across.eq(panel_start + (self.streamed_step ^ back) + self.backwards),
         ]
         with m.If(self.start):
-            m.d.sync += [self.address.eq(self.base), panel_start.eq(self.base)]
+            m.d.sync += [here.eq(self.base), panel_start.eq(self.base)]
         with m.Elif(self.next):
             with m.If(~self.last_in_panel):
-                m.d.sync += self.address.eq(down)
+                m.d.sync += here.eq(down)
             with m.Elif(~self.last_streamed):
-                m.d.sync += [self.address.eq(across), panel_start.eq(across)]
+                m.d.sync += [here.eq(across), panel_start.eq(across)]
             with m.Else():
-                m.d.sync += [self.address.eq(down), panel_start.eq(down)]
+                m.d.sync += [here.eq(down), panel_start.eq(down)]
         return m
 
 

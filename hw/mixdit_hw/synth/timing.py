@@ -10,16 +10,17 @@ from pathlib import Path
 from mixdit_sw.errors import MixditError
 
 from ..tools import cached_folder, content_key, failed_folder, require_program, run_logged
+from .macros import memories_of_flip_flops
 from .registers import register_names
 from .targets import find_target
 
 # Anything but what the script knowingly provokes: a module that is missing, for instance.
 _PROBLEM = re.compile(
-    r"^(?:Error|Warning: (?!.*relative to a clock defined on the same port)(?!.* mixdit_memory_))",
-    re.M,
+    r"^(?:Error|Warning: (?!.*relative to a clock defined on the same port))", re.M
 )
 PERIOD_NS = 1000.0
 RESET = "rst"
+"""How the names of resets end, in the top module."""
 GROUPS = {
     "register": "-from [all_registers -clock_pins] -to [all_registers -data_pins]",
     "input": "-from [all_inputs] -to [all_registers -data_pins]",
@@ -78,6 +79,8 @@ class TimingReport:
 def analyze_timing(netlist: Path, top: str, target: str, clock: str = "clk") -> TimingReport:
     """Analyze the timing of a netlist mapped to a Liberty file.
 
+    Memories that synthesis has left out have the timing of flip-flops at their pins.
+
     Parameters
     ----------
     netlist
@@ -100,7 +103,7 @@ def analyze_timing(netlist: Path, top: str, target: str, clock: str = "clk") -> 
     program = require_program("sta")
     version = f"OpenSTA {_version(program)}"
     script = _script(top, clock)
-    text = _plain(netlist.read_text())
+    text = memories_of_flip_flops(_plain(netlist.read_text()), library.liberty)
     key = content_key(text, script, library.liberty, version)
 
     def fill(folder: Path) -> None:
@@ -139,16 +142,8 @@ def parse_paths(log: str) -> dict[str, TimingPath]:
 
 
 def _plain(netlist: str) -> str:
-    """Change what OpenSTA's reader does not know: no signs, memories named after their parameters.
-
-    A module that is not there gets the ports of its first instance: there is one for each size.
-    """
-    netlist = re.sub(r"\b(input|output|wire) signed\b", r"\1", netlist)
-    return re.sub(r"\b(mixdit_memory) #\((.*?)\n  \)", _memory_name, netlist, flags=re.S)
-
-
-def _memory_name(macro: re.Match[str]) -> str:
-    return "_".join((macro[1], *re.findall(r"'d(\d+)", macro[2])))
+    """Drop what OpenSTA's reader does not know: signs."""
+    return re.sub(r"\b(input|output|wire) signed\b", r"\1", netlist)
 
 
 def _stages(report: str) -> int:
@@ -176,8 +171,10 @@ def _script(top: str, clock: str) -> str:
         "}",
         "set_input_delay 0 -clock clock [all_inputs]",
         "set_output_delay 0 -clock clock [all_outputs]",
-        # A reset is distributed like a clock, by a tree that is not part of the netlist.
-        f"if {{[llength [get_ports -quiet {RESET}]]}} {{set_false_path -from [get_ports {RESET}]}}",
+        # Resets, that of the domain inside too, are distributed like a clock, by trees that are
+        # not part of the netlist.
+        f"set resets [get_nets -quiet *{RESET}]",
+        "if {[llength $resets]} {set_false_path -through $resets}",
     ]
     for group, selection in GROUPS.items():
         report = f"report_checks -path_delay max -digits 4 -fields {{fanout}} {selection}"

@@ -51,6 +51,14 @@ def test_shared_modules_are_units_and_parts_are_not():
     assert cell.source.count("module") == 2
 
 
+def test_an_open_top_has_its_parts_as_units():
+    units = split_units(DESIGN, "top", open_top=True)
+    assert [unit.name for unit in units] == ["top", "top.join", "row", "cell_a"]
+    assert dict(units[0].children) == {"row": 2, "top.join": 1}
+    assert instance_counts(units)["cell_a"] == 5
+    assert [unit.name for unit in split_units(DESIGN, "row", open_top=True)] == ["row", "cell_a"]
+
+
 def test_instances_are_counted_through_the_hierarchy():
     assert instance_counts(split_units(DESIGN, "top")) == {"top": 1, "row": 2, "cell_a": 5}
 

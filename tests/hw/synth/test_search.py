@@ -1,26 +1,13 @@
 """The search for a unit's best form, and the list of what is compared."""
 
-import shutil
 from functools import partial
 
 import pytest
 
 from mixdit_hw.synth.baselines import IntMac, IntPipeline, search, variants
-from mixdit_hw.synth.targets import find_target
-from mixdit_sw.errors import MixditError
 
 
-@pytest.fixture
-def installed():
-    if shutil.which("sta") is None:
-        pytest.skip("OpenSTA (Debian's opensta) is not installed")
-    try:
-        find_target("osu018")
-    except MixditError as error:
-        pytest.skip(str(error))
-
-
-def test_forms_are_ordered_by_rate(installed):
+def test_forms_are_ordered_by_rate(timing_installed):
     forms = tuple((partial(IntMac, 4, IntPipeline(s)), s == 2) for s in (1, 2))
     candidate = variants.Candidate("INT4", {"": 1}, forms)
     said = []

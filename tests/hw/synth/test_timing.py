@@ -1,5 +1,3 @@
-import shutil
-
 import pytest
 
 from mixdit_hw import tools
@@ -8,7 +6,6 @@ from mixdit_hw.synth.baselines import Int8Mac
 from mixdit_hw.synth.flow import synthesize
 from mixdit_hw.synth.registers import register_names
 from mixdit_hw.synth.scripts import SynthOptions
-from mixdit_hw.synth.targets import find_target
 from mixdit_hw.synth.timing import analyze_timing, parse_paths
 from mixdit_sw.errors import MixditError
 
@@ -27,16 +24,6 @@ Path Group: clock
 No paths found.
 == end
 """
-
-
-@pytest.fixture
-def tools_installed():
-    if shutil.which("sta") is None:
-        pytest.skip("OpenSTA (Debian's opensta) is not installed")
-    try:
-        find_target("osu018")
-    except MixditError as error:
-        pytest.skip(str(error))
 
 
 def test_paths_are_read():
@@ -67,13 +54,31 @@ endmodule
     assert name("pe[0]/_13_") == "pe[0]/_13_"
 
 
+def test_registers_of_parts_are_named():
+    """Of a module and an instance whose names need escapes, as those of a top's parts do."""
+    netlist = """\
+module top(clk);
+  \\top.core  core (
+    .clk(clk)
+  );
+endmodule
+module \\top.core (clk);
+  DFFPOSX1 _12_ (
+    .CLK(clk),
+    .Q(held)
+  );
+endmodule
+"""
+    assert register_names(netlist, "top")("core/_12_") == "core/held"
+
+
 def measure(recipe, **options):
     verilog = emit_verilog(Int8Mac(), "int8_mac")
     report = synthesize(verilog, "int8_mac", "osu018", SynthOptions(recipe=recipe, **options))
     return analyze_timing(report.netlist, "int8_mac", "osu018")
 
 
-def test_int8_mac_through_two_units(tools_installed):
+def test_int8_mac_through_two_units(timing_installed):
     timing = measure("reference", booth=True)
     assert timing.fmax_mhz == pytest.approx(1000 / timing.min_period_ns)
     assert 130 < timing.fmax_mhz < 190  # measured 157 MHz
@@ -85,18 +90,18 @@ def test_int8_mac_through_two_units(tools_installed):
     assert timing.log.is_file()
 
 
-def test_recipes_are_ordered_by_speed(tools_installed):
+def test_recipes_are_ordered_by_speed(timing_installed):
     reference, sized, speed = (
         measure(recipe).fmax_mhz for recipe in ("reference", "sized", "speed")
     )
     assert reference < sized < speed
 
 
-def test_reset_is_no_path(tools_installed):
+def test_reset_is_no_path(timing_installed):
     assert measure("reference").paths["input"].start != "rst"
 
 
-def test_combinational_design_has_no_clock(tools_installed):
+def test_combinational_design_has_no_clock(timing_installed):
     text = "module t(a, b, o);\n  input a, b;\n  output o;\n  assign o = a ^ b;\nendmodule\n"
     report = synthesize(text, "t", "osu018")
     timing = analyze_timing(report.netlist, "t", "osu018")
@@ -105,7 +110,7 @@ def test_combinational_design_has_no_clock(tools_installed):
     assert 0 < timing.paths["through"].delay_ns < 1
 
 
-def test_missing_module_is_an_error(tools_installed, tmp_path, monkeypatch):
+def test_missing_module_is_an_error(timing_installed, tmp_path, monkeypatch):
     monkeypatch.setenv(tools.BUILD_VARIABLE, str(tmp_path))
     netlist = tmp_path / "netlist.v"
     netlist.write_text("module t(a);\n  input a;\n  none x (.a(a));\nendmodule\n")
@@ -118,7 +123,7 @@ def test_target_without_timing():
         analyze_timing(None, "t", "ice40")
 
 
-def test_missing_program(tools_installed, monkeypatch):
+def test_missing_program(timing_installed, monkeypatch):
     monkeypatch.setattr(tools.shutil, "which", lambda name: None)
     with pytest.raises(MixditError, match="sta is not installed: install Debian's .*opensta"):
         analyze_timing(None, "t", "osu018")
