@@ -4,7 +4,8 @@ import sys
 
 import typer
 
-from mixdit_cli import commands, search_commands
+from mixdit_cli import commands, measure_commands, search_commands
+from mixdit_sim.simulator import SimulationError
 from mixdit_sw.errors import MixditError
 
 INTERRUPTED = 130
@@ -15,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (*commands.ALL, *search_commands.ALL):
+for command in (*commands.ALL, *measure_commands.ALL, *search_commands.ALL):
     app.command()(command)
 
 
@@ -31,7 +32,7 @@ def main() -> None:
             raise KeyboardInterrupt
     except MixditError as error:
         status = _fail(str(error), 2)
-    except commands.SimulationError as error:
+    except SimulationError as error:
         status = _fail(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
         status = _fail("interrupted", INTERRUPTED)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mixdit_cli import show
-from mixdit_cli.commands import Json, Simulator, _check_outputs, _save
+from mixdit_cli.options import Json, Simulator, check_outputs, save
 from mixdit_hw.engine.config import ENGINES, get_engine
 
 
@@ -62,10 +62,10 @@ def search(
         preset=preset,
         cycles_of=cycles_of,
     )
-    _check_outputs(json_file)
+    check_outputs(json_file)
     with show.working("Searching") as progress:
         report = options.run_search(config, out, processes=workers, dask=dask, progress=progress)
-    _save(json_file, report.to_dict())
+    save(json_file, report.to_dict())
     show.search(report, out)
     if not report.passed:
         raise typer.Exit(1)
@@ -82,10 +82,10 @@ def block(
     from mixdit_sim.search.on_engine import run_block
 
     engine = get_engine(preset)
-    _check_outputs(json_file)
+    check_outputs(json_file)
     with show.working("Block") as progress:
         report = run_block(searched, number, engine, simulator=simulator, progress=progress)
-    _save(json_file, report.to_dict())
+    save(json_file, report.to_dict())
     show.block(report)
     if not report.passed:
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mixdit_cli import commands
+from mixdit_cli import measure_commands
 from mixdit_hw import tools
 from mixdit_hw.fpga.bitstream import BitstreamReport, Use
 from mixdit_hw.synth.ecp5 import CriticalPath
@@ -70,7 +70,7 @@ def made(fmax):
 
 @pytest.mark.parametrize(("fmax", "status"), [(25.0, 0), (24.9, 1)])
 def test_the_clock_decides_the_exit_status(mixdit, tmp_path, monkeypatch, fmax, status):
-    monkeypatch.setattr(commands, "make_bitstream", lambda *args, **kwargs: made(fmax))
+    monkeypatch.setattr(measure_commands, "make_bitstream", lambda *args, **kwargs: made(fmax))
     json_file = tmp_path / "report.json"
     run = mixdit("bitstream", "--out", tmp_path, "--json", json_file)
     assert run.status == status
