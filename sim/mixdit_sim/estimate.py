@@ -221,7 +221,7 @@ def estimate(
 def count(config: EngineConfig, timing: MemoryTiming, workload: Workload, matmul: Matmul) -> Cycles:
     """Return the cycles of all GEMMs of a name: a program of a layer's, times the layers."""
     program = layer_program(config, workload, matmul)
-    sizes = program.gemms
+    sizes = [size for size in program.gemms if isinstance(size, GemmSize)]
     counters = predict_quickly(config, program, timing)
     cycles, busy = counters[Register.CYCLES], counters[Register.BUSY]
     array = cycles if matmul.kind == "linear" else array_cycles(config, sizes)

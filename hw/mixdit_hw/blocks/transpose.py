@@ -1,6 +1,6 @@
-"""Transposition of 16 x 16 tiles of words, for blocks along columns (docs/converter.md)."""
+"""Transposition of square tiles of words, for blocks along columns (docs/converter.md)."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -13,82 +13,100 @@ HALVES = 2
 
 
 class Transpose(wiring.Component):
-    """Rows of a 16 x 16 tile in, its columns out: one a cycle on both sides, sustained.
+    """Rows of a tile in, one a cycle; its columns out, one or more a cycle; sustained.
 
-    Word (r, c) lies in bank (r + c) mod 16 at address r, so that a row and a column each meet every
-    bank once. A tile's first column can leave the cycle after its last row has come.
+    A bank holds every word whose place in its column is the same but for a turn: word (r, c) is at
+    address c div `columns` of bank ((r + c div `columns`) mod `size`, c mod `columns`), so that a
+    row, and the columns that leave together, each meet every bank at most once. A tile's first
+    columns can leave the cycle after its last row has come.
+
+    Parameters
+    ----------
+    size : int
+        Rows and columns of a tile, a power of two.
+    columns : int
+        Columns that leave in a cycle; fewer than `size`, and a power of two.
+    width : int
+        Bits of a word.
 
     Members
     -------
-    i : stream of 16 words
-        Rows 0..15 of a tile, then those of the next.
-    o : stream of 16 words
-        Columns 0..15 of a tile.
+    i : stream of size words
+        Rows of a tile, then those of the next.
+    o : stream of columns * size words
+        Columns of a tile, the first in the lowest words.
     """
 
-    def __init__(self, width: int = 32) -> None:
-        self._width = width
-        row = stream.Signature(data.ArrayLayout(width, LANES))
-        super().__init__({"i": In(row), "o": Out(row)})
+    def __init__(self, size: int = LANES, columns: int = 1, width: int = 32) -> None:
+        self._size, self._columns, self._width = size, columns, width
+        super().__init__(
+            {
+                "i": In(stream.Signature(data.ArrayLayout(width, size))),
+                "o": Out(stream.Signature(data.ArrayLayout(width, size * columns))),
+            }
+        )
 
     @property
     def module_name(self) -> str:
         """Name that encodes all parameters."""
-        return f"transpose_{self._width}"
+        return f"transpose_{self._size}_{self._columns}_{self._width}"
 
     def elaborate(self, platform: object) -> Module:
-        """Write rows rotated by their number, read columns back along the diagonals."""
+        """Write rows turned by their number; read an address of all banks, and turn it back."""
         m = Module()
-        place = range(HALVES * LANES)
-        write, read = Signal(place), Signal(place)
-        full = Signal(HALVES)
-        row, column = write[:-1], read[:-1]
-        into, out_of = write[-1], read[-1]
-
-        advance, issue, done = Signal(), Signal(), Signal()
-        shown, is_shown = Signal(range(LANES)), Signal()
+        size, beats = self._size, self._size // self._columns
+        row, beat = Signal(range(size)), Signal(range(beats))
+        into, out_of, full = Signal(), Signal(), Signal(HALVES)
+        advance, issue, put = Signal(), Signal(), Signal()
+        shown = Signal(range(beats))
         m.d.comb += [
             self.i.ready.eq(~full.bit_select(into, 1)),
-            done.eq(self.i.valid & self.i.ready),
-            advance.eq(~is_shown | self.o.ready),
+            put.eq(self.i.valid & self.i.ready),
+            advance.eq(~self.o.valid | self.o.ready),
             issue.eq(full.bit_select(out_of, 1)),
-            self.o.valid.eq(is_shown),
         ]
-        with m.If(done):
-            m.d.sync += write.eq(write + 1)
-            with m.If(row == LANES - 1):
-                m.d.sync += full.bit_select(into, 1).eq(1)
+        with m.If(put):
+            m.d.sync += row.eq(row + 1)
+            with m.If(row == size - 1):
+                m.d.sync += [full.bit_select(into, 1).eq(1), into.eq(~into)]
         with m.If(advance):
-            m.d.sync += [is_shown.eq(issue), shown.eq(column)]
+            m.d.sync += [self.o.valid.eq(issue), shown.eq(beat)]
         with m.If(advance & issue):
-            m.d.sync += read.eq(read + 1)
-            with m.If(column == LANES - 1):
-                m.d.sync += full.bit_select(out_of, 1).eq(0)
+            m.d.sync += beat.eq(beat + 1)
+            with m.If(beat == beats - 1):
+                m.d.sync += [full.bit_select(out_of, 1).eq(0), out_of.eq(~out_of)]
 
-        rotated = _rotate_up(self.i.payload.as_value(), row, self._width)
+        word = self._columns * self._width
+        came = Cat(self.i.payload.as_value(), Const(0, (size - beats) * word))
+        turned = _rotate_up(came, row, word)
         banks = []
-        for n in range(LANES):
-            bank = Memory(shape=self._width, depth=len(place), init=[])
+        for n in range(size):
+            bank = Memory(shape=word, depth=HALVES * beats, init=[])
             m.submodules[f"bank_{n}"] = bank
             to, fro = bank.write_port(), bank.read_port()
-            diagonal = Signal(ceil_log2(LANES), name=f"diagonal_{n}")
+            place = Signal(range(size), name=f"place_{n}")
             m.d.comb += [
-                to.addr.eq(write),
-                to.data.eq(rotated.word_select(n, self._width)),
-                to.en.eq(done),
-                diagonal.eq(n - column),
-                fro.addr.eq(Cat(diagonal, out_of)),
+                place.eq(n - row),
+                to.addr.eq(Cat(place[: len(beat)], into)),
+                to.data.eq(turned.word_select(n, word)),
+                to.en.eq(put & (place < beats)),
+                fro.addr.eq(Cat(beat, out_of)),
                 fro.en.eq(advance),
             ]
             banks.append(fro.data)
-        back = Signal(ceil_log2(LANES))
+        back = Signal(range(size))
         m.d.comb += back.eq(-shown)
-        m.d.comb += self.o.payload.as_value().eq(_rotate_up(Cat(banks), back, self._width))
+        groups = _rotate_up(Cat(banks), back, word)
+        for column in range(self._columns):
+            for n in range(size):
+                place_out = self.o.payload[column * size + n]
+                part = groups[(n * self._columns + column) * self._width :]
+                m.d.comb += place_out.eq(part[: self._width])
         return m
 
 
 def _rotate_up(words: Value, places: Value, width: int) -> Value:
-    """Return 16 words, the word at n moved to (n + places) mod 16."""
-    for level in range(ceil_log2(LANES)):
+    """Return words of so many bits, the word at n moved to n + places, modulo their number."""
+    for level in range(ceil_log2(len(words) // width)):
         words = Mux(places[level], words.rotate_left(width << level), words)
     return words

@@ -10,10 +10,13 @@ STEP_LAYOUT = data.StructLayout({"row_scale": 1, "col_scale": 1, "bias": 1, "res
 
 
 def command_layout(config: EngineConfig) -> data.StructLayout:
-    """Layout of a checked command: its fields, addresses and distances in bus words."""
+    """Layout of a checked command: its fields, addresses and distances in bus words.
+
+    `is_convert` takes the place of the opcode.
+    """
     widths = {name: field.width for name, field in FIELDS.items()}
     del widths["opcode"], widths["wait"]
     for name in widths:
         if name in ADDRESSES or name.startswith(("c_", "residual_")):
             widths[name] = config.beat_bits
-    return data.StructLayout({**widths, "steps": STEP_LAYOUT})
+    return data.StructLayout({**widths, "steps": STEP_LAYOUT, "is_convert": 1})

@@ -115,6 +115,11 @@ class EngineConfig:
         return min(PAGE_BYTES // self.port_bytes, MAX_BURST)
 
     @property
+    def requests(self) -> int:
+        """Requests whose words have not all come: many, since gathered rows are a word each."""
+        return max(self.outstanding // 2, 2)
+
+    @property
     def beat_bits(self) -> int:
         """Bits of an address in bus words."""
         return self.address_bits - (self.bus_bytes.bit_length() - 1)
@@ -138,6 +143,12 @@ class EngineConfig:
             steps=self.steps,
             address_bits=self.address_bits,
         )
+
+    @property
+    def transposes(self) -> bool:
+        """Conversion from a transposed source is built: tiles are square, of a power of two."""
+        rows, cols = self.heights
+        return rows == cols and rows & (rows - 1) == 0 and rows > self.shape.rows_a_beat()
 
     @property
     def epilogue(self) -> EpilogueConfig:

@@ -196,7 +196,10 @@ class Controller(wiring.Component):
         shift = self._config.bus_bytes.bit_length() - 1
         payload = self.commands.payload
         for name in payload.shape().members:
-            value = fields[name][shift:] if name in ADDRESSES else fields[name]
+            if name == "is_convert":
+                value = fields["opcode"] == Opcode.CONVERT
+            else:
+                value = fields[name][shift:] if name in ADDRESSES else fields[name]
             field = payload[name]
             m.d.comb += (field.as_value() if isinstance(field, data.View) else field).eq(value)
 
@@ -208,15 +211,28 @@ class Controller(wiring.Component):
         """
         shape = self._config.shape
         tiles = (shape.group_tiles - 1).bit_length()
-        most = shape.section // shape.group * shape.group_tiles
         not_in_groups = Cat(
             ~fields["stationary_b"],
             fields["panel"][:tiles].any(),
             fields["col_tiles"][:tiles].any(),
-            fields["col_tiles"] > most,
+            fields["col_tiles"] > shape.columns // shape.cols,
         ).any()
         output = fields["output"]
         return (output > Output.OPERAND) | ((output == Output.OPERAND) & not_in_groups)
+
+    def _bad_conversion(self, fields: dict[str, Value]) -> Value:
+        """Return whether a CONVERT's tiles cannot come from memory as it asks.
+
+        They come row by row of tiles, and are stored as an operand.
+        """
+        rules = [
+            fields["output"] != Output.OPERAND,
+            fields["panel"] != fields["col_tiles"],
+            fields["steps"].any(),
+        ]
+        if not self._config.transposes:
+            rules.append(fields["transposed"])
+        return Cat(rules).any()
 
     def _check(self, m: Module, raw: Signal, fields: dict[str, Value]) -> Signal:
         """Return what is wrong with a command."""
@@ -230,16 +246,11 @@ class Controller(wiring.Component):
             for name in FIELDS
             if name.startswith(("c_", "residual_")) and name not in ADDRESSES
         ]
-        sizes = [
-            "row_tiles",
-            "col_tiles",
-            "panel",
-            "k_blocks",
-            "a_words",
-            "b_words",
-            "a_beats",
-            "b_beats",
-        ]
+        of_gemm = ["k_blocks", "a_words", "b_words", "a_beats", "b_beats"]
+        too_small = Cat(~fields[name].any() for name in ("row_tiles", "col_tiles", "panel")).any()
+        of_gemm_too_small = Cat(~fields[name].any() for name in of_gemm).any()
+        of_convert = Cat(fields["transposed"], fields["source_bf16"]).any()
+        is_gemm = fields["opcode"] == Opcode.GEMM
         stationary, streamed = Signal(16), Signal(16)
         is_b = fields["stationary_b"]
         held = Signal(2 * shape.a_words.bit_length())
@@ -254,15 +265,16 @@ class Controller(wiring.Component):
             (stationary > depth) | (streamed > depth) | (fields["panel"] > depth) | (held > depth)
         )
         addresses = [fields[name] for name in ADDRESSES]
-        rules = [(too_much, Error.CAPACITY)]
+        rules = [(is_gemm & too_much, Error.CAPACITY)]
         for address in addresses:
             rules += self._bad_addresses(address)
         rules.sort(key=lambda rule: -rule[1])
         rules += [
-            (Cat(~fields[name].any() for name in sizes).any(), Error.SIZE),
+            (too_small | (is_gemm & of_gemm_too_small), Error.SIZE),
             (Cat(*unused, *missing, *distances, self._bad_output(fields)).any(), Error.FIELD),
+            (Mux(is_gemm, of_convert, self._bad_conversion(fields)), Error.FIELD),
         ]
-        with m.If(fields["opcode"] == Opcode.GEMM):
+        with m.If(is_gemm | (fields["opcode"] == Opcode.CONVERT)):
             for bad, code in rules:
                 with m.If(bad):
                     m.d.comb += found.eq(code)

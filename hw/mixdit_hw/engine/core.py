@@ -16,6 +16,7 @@ from mixdit_hw.engine.loader import Loader
 from mixdit_hw.engine.output_buffer import OutputBuffer
 from mixdit_hw.engine.quantize import Quantizer, group_layout
 from mixdit_hw.engine.reader import Destination, Reader, request_layout, word_layout
+from mixdit_hw.engine.source import Origin, Source
 from mixdit_hw.engine.store import Packer, StoreWalker
 from mixdit_hw.engine.writer import Writer, write_layout
 from mixdit_hw.epilogue.epilogue import Epilogue
@@ -94,9 +95,17 @@ class Core(wiring.Component):
         for name, height in zip("ab", config.heights, strict=True):
             self._buffer(m, name, height, loader, feed)
         self._compute(m, feed, array, output)
+        m.submodules.source = source = Source(config)
         finished, extra = self._finish(m, output)
-        self._read(m, reader, load_walker, loader, store_walker, extra)
-        on_way = self._store(m, output, finished, store_walker, packer, quantizer, writer)
+        self._read(m, reader, load_walker, loader, source, store_walker, extra)
+        ways = {
+            Origin.ARRAY: finished,
+            Origin.MEMORY: source.words,
+            Origin.TURNED: source.turned,
+        }
+        if not config.transposes:
+            del ways[Origin.TURNED]
+        on_way = self._store(m, output, ways, store_walker, packer, quantizer, writer)
         self._ports(m, reader, writer)
         m.d.comb += [
             self.bus_idle.eq(reader.idle & writer.idle),
@@ -127,7 +136,10 @@ class Core(wiring.Component):
     def _hand_out(
         self, m: Module, load_walker: LoadWalker, feed: Feed, store_walker: StoreWalker
     ) -> Value:
-        """Give each command to all walkers at once; return whether one waits for a walker."""
+        """Give each command to all walkers at once, conversions not to the feed.
+
+        Returns whether one waits for a walker.
+        """
         shape = command_layout(self._config)
         slots = []
         for name, walker in (("feed", feed), ("store", store_walker)):
@@ -143,6 +155,7 @@ class Core(wiring.Component):
         ]
         for taker in takers:
             m.d.comb += [taker.valid.eq(hand_on), taker.payload.eq(self.commands.payload)]
+        m.d.comb += slots[0].i.valid.eq(hand_on & ~self.commands.payload.is_convert)
         return Cat(slot.o.valid for slot in slots).any()
 
     def _read(
@@ -151,6 +164,7 @@ class Core(wiring.Component):
         reader: Reader,
         load_walker: LoadWalker,
         loader: Loader,
+        source: Source,
         store_walker: StoreWalker,
         extra: Fifo | None,
     ) -> None:
@@ -169,12 +183,23 @@ class Core(wiring.Component):
             self.words.payload.eq(reader.o.payload),
         ]
         m.submodules.loads = loads = Fifo(word_layout(self._config), LOAD_WORDS)
-        connect(m, loads.o, loader.i)
-        m.d.comb += loads.i.payload.eq(reader.o.payload)
+        is_source = loads.o.payload.target.destination == Destination.SOURCE
+        m.d.comb += [
+            loads.i.payload.eq(reader.o.payload),
+            loader.i.valid.eq(loads.o.valid & ~is_source),
+            loader.i.payload.eq(loads.o.payload),
+            source.i.valid.eq(loads.o.valid & is_source),
+            source.i.payload.eq(loads.o.payload),
+            loads.o.ready.eq(Mux(is_source, source.i.ready, loader.i.ready)),
+            load_walker.table.payload.eq(reader.o.payload.data),
+            load_walker.table_ends.eq(load_walker.table.valid & reader.o.payload.last),
+        ]
         ways = [
             (Destination.COMMAND, self.words),
             (Destination.A, loads.i),
             (Destination.B, loads.i),
+            (Destination.SOURCE, loads.i),
+            (Destination.TABLE, load_walker.table),
         ]
         m.submodules.tags = tags = Fifo(len(store_walker.tags.payload), TAG_SETS)
         connect(m, tags.o, store_walker.tags)
@@ -254,7 +279,7 @@ class Core(wiring.Component):
         self,
         m: Module,
         output: OutputBuffer,
-        finished: wiring.PureInterface,
+        ways: dict[int, wiring.PureInterface],
         store_walker: StoreWalker,
         packer: Packer,
         quantizer: Quantizer,
@@ -262,17 +287,30 @@ class Core(wiring.Component):
     ) -> Value:
         """Send each complete tile on its way; return whether one is on it."""
         config, tile = self._config, store_walker.tile
-        kind = data.StructLayout({"output": 2, "group": group_layout(config)})
+        kind = data.StructLayout({"output": 2, "origin": 2, "group": group_layout(config)})
         m.submodules.kinds = kinds = Fifo(kind, TILES_ON_WAY)
         m.submodules.writes = writes = Fifo(write_layout(config), TILES_ON_WAY)
-        leaves, is_operand, on_way = Signal(), Signal(), Signal()
+        leaves, is_operand, on_way, is_computed = Signal(), Signal(), Signal(), Signal()
+        finished = stream.Signature(data.ArrayLayout(STATE, config.shape.lanes)).create()
+        with m.Switch(kinds.o.payload.origin):
+            for origin, way in ways.items():
+                with m.Case(origin):
+                    m.d.comb += [
+                        finished.valid.eq(way.valid & kinds.o.valid),
+                        finished.payload.eq(way.payload),
+                        way.ready.eq(finished.ready & kinds.o.valid),
+                    ]
         m.d.comb += [
-            leaves.eq(output.complete & tile.valid & kinds.i.ready & writes.i.ready),
+            is_computed.eq(tile.payload.origin == Origin.ARRAY),
+            leaves.eq(
+                (output.complete | ~is_computed) & tile.valid & kinds.i.ready & writes.i.ready
+            ),
             tile.ready.eq(leaves),
-            output.take.eq(leaves),
+            output.take.eq(leaves & is_computed),
             output.steps.eq(tile.payload.steps),
             kinds.i.valid.eq(leaves),
             kinds.i.payload.output.eq(tile.payload.output),
+            kinds.i.payload.origin.eq(tile.payload.origin),
             kinds.i.payload.group.eq(tile.payload.group),
             writes.i.valid.eq(leaves & tile.payload.stored),
             writes.i.payload.eq(tile.payload.write),

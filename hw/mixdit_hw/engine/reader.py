@@ -9,14 +9,11 @@ from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.fifo import Fifo
 from mixdit_sw.engine.commands import FIELDS
 
-REQUESTS = 16
-"""Requests whose words have not all come."""
-
 
 class Destination:
     """Where bus words go."""
 
-    COMMAND, A, B, EXTRA, TAGS = range(5)
+    COMMAND, A, B, EXTRA, TAGS, TABLE, SOURCE = range(7)
 
 
 TARGET = data.StructLayout(
@@ -26,7 +23,7 @@ TARGET = data.StructLayout(
         "words": FIELDS["a_words"].width,
     }
 )
-"""What the receiver of an operand tile must know of it."""
+"""What the receiver of an operand tile must know of it; for a source, see its `row_layout`."""
 
 
 def request_layout(config: EngineConfig) -> data.StructLayout:
@@ -87,7 +84,7 @@ class Reader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Two halves that share the queue of requests and the count of words on their way."""
         m = Module()
-        m.submodules.queue = queue = Fifo(request_layout(self._config), REQUESTS)
+        m.submodules.queue = queue = Fifo(request_layout(self._config), self._config.requests)
         # In bus words; a burst may be added while fewer than a burst's words are missing to it.
         self._on_way = on_way = Signal(range(self._config.outstanding + 1))
         asked, asked_beats = self._ask(m, queue, on_way)
@@ -102,7 +99,7 @@ class Reader(wiring.Component):
         ports = [getattr(self, f"axi_{n}") for n in range(config.ports)]
         address, left = Signal(config.beat_bits), Signal(len(self.request.payload.beats))
         beats = Signal(range(config.burst + 1))
-        room, free, asks = Signal(), Signal(), Signal()
+        room, free, asks, ends = Signal(), Signal(), Signal(), Signal()
         self._pending = pending = Signal()
         shown = Signal(config.beat_bits)
         shown_len = Signal(8)
@@ -113,12 +110,11 @@ class Reader(wiring.Component):
             room.eq(on_way <= config.outstanding - config.burst),
             free.eq(~pending | taken),
             asks.eq((left != 0) & room & free & ~self.stop),
+            ends.eq((left == 0) | (asks & (left == beats))),
             queue.i.payload.eq(self.request.payload),
-            queue.i.valid.eq(self.request.valid & (left == 0) & ~self.stop),
-            self.request.ready.eq(queue.i.ready & (left == 0) & ~self.stop),
+            queue.i.valid.eq(self.request.valid & ends & ~self.stop),
+            self.request.ready.eq(queue.i.ready & ends & ~self.stop),
         ]
-        with m.If(self.request.valid & self.request.ready):
-            m.d.sync += [address.eq(self.request.payload.address), left.eq(queue.i.payload.beats)]
         with m.If(free):
             m.d.sync += pending.eq(asks)
         with m.If(asks):
@@ -128,6 +124,8 @@ class Reader(wiring.Component):
                 address.eq(address + beats),
                 left.eq(left - beats),
             ]
+        with m.If(self.request.valid & self.request.ready):
+            m.d.sync += [address.eq(self.request.payload.address), left.eq(queue.i.payload.beats)]
         with m.If(self.stop):
             m.d.sync += left.eq(0)
         shift = (config.port_bytes - 1).bit_length()

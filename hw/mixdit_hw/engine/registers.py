@@ -99,7 +99,7 @@ class Registers(wiring.Component):
             Register.TILE: Const(config.heights[0] | config.heights[1] << 16, 32),
             Register.BUS: Const(config.bus_bytes | config.address_bits << 16, 32),
             Register.WORDS: Const(config.words | config.words << 16, 32),
-            Register.FEATURES: Const(steps | formats << 8, 32),
+            Register.FEATURES: Const(steps | config.transposes << 4 | formats << 8, 32),
         }
 
     def _read(self, m: Module, values: dict[int, Value]) -> None:

@@ -9,6 +9,7 @@ from mixdit_hw.engine.command import STEP_LAYOUT, command_layout
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.gearbox import granule
 from mixdit_hw.engine.quantize import group_layout
+from mixdit_hw.engine.source import Origin
 from mixdit_hw.engine.tiles import TileLoop, connect_loop, tile_address
 from mixdit_hw.engine.writer import write_layout
 from mixdit_hw.pe.fp32 import NAN, STATE
@@ -19,8 +20,8 @@ from mixdit_sw.engine.shape import TAG_BITS
 def tile_layout(config: EngineConfig) -> data.StructLayout:
     """Layout of what the store must know of a tile.
 
-    Its place, if it is stored now; the bus words there; the steps of the epilogue; `Output`; what
-    the quantizer must know.
+    Its place, if it is stored now; the bus words there; the steps of the epilogue; `Output`;
+    `Origin`; what the quantizer must know.
     """
     return data.StructLayout(
         {
@@ -28,13 +29,14 @@ def tile_layout(config: EngineConfig) -> data.StructLayout:
             "stored": 1,
             "steps": STEP_LAYOUT,
             "output": 2,
+            "origin": 2,
             "group": group_layout(config),
         }
     )
 
 
 class StoreWalker(wiring.Component):
-    """Walks through a command's tiles in the order in which the array computes them.
+    """Walks through a command's tiles in the order in which they come.
 
     Members
     -------
@@ -126,6 +128,13 @@ class StoreWalker(wiring.Component):
             tile.stored.eq(~is_operand | completes),
             tile.steps.eq(command.steps),
             tile.output.eq(command.output),
+            tile.origin.eq(
+                Mux(
+                    command.is_convert,
+                    Mux(command.transposed, Origin.TURNED, Origin.MEMORY),
+                    Origin.ARRAY,
+                )
+            ),
             self.bad_format.eq(active & is_operand & Cat(unknown).any()),
             self.tags_address.eq(command.tags_address),
         ]

@@ -6,7 +6,6 @@ from itertools import product
 from amaranth.lib import wiring
 
 from mixdit_hw.blocks.converter import MxConverter
-from mixdit_hw.blocks.gather import Gather
 from mixdit_hw.blocks.transpose import Transpose
 from mixdit_hw.config import PRESETS, ArrayConfig
 from mixdit_hw.engine.fifo import Fifo
@@ -116,7 +115,6 @@ def _streams() -> list[Proof]:
     for name, build, beats, depth, heavy in (
         ("fifo", lambda: Fifo(8, 4), 4, 9, False),
         ("converter", lambda: MxConverter(FORMATS), 4, 9, True),
-        ("gather", lambda: Gather(2, width=1), 4, 14, True),
         ("transpose", lambda: Transpose(width=1), LANES + 2, 2 * LANES + 8, True),
     ):
 

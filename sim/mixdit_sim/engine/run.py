@@ -1,4 +1,4 @@
-"""Lists of GEMMs on the simulated engine, memory to memory."""
+"""Lists of GEMMs and conversions on the simulated engine, memory to memory."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from mixdit_sim.engine.rtl import program_job, run_jobs
 from mixdit_sim.simulator.builder import SimulationError
 from mixdit_sw.engine.commands import Error
 from mixdit_sw.engine.compiler import LayerGemm, compile_gemms
+from mixdit_sw.engine.convert import LayerConvert
 from mixdit_sw.engine.driver import Outcome
 from mixdit_sw.engine.registers import Register
+from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.formats import LANES
 
 PAPER_TIMING = MemoryTiming(latency=200, gain=117, price=128)
@@ -24,19 +26,22 @@ PAPER_TIMING = MemoryTiming(latency=200, gain=117, price=128)
 def memory_timing(engine: EngineConfig) -> MemoryTiming:
     """Return the memory that an engine is modelled with.
 
-    `paper` has its own; others have 100 cycles latency, and a bus word a cycle in each direction.
+    Engines with the ports of `paper` have its memory; others have 100 cycles latency, and a bus
+    word a cycle in each direction.
     """
-    return PAPER_TIMING if engine == ENGINES["paper"] else MemoryTiming()
+    paper = ENGINES["paper"]
+    same = (engine.ports, engine.port_bytes) == (paper.ports, paper.port_bytes)
+    return PAPER_TIMING if same else MemoryTiming()
 
 
 @dataclass(frozen=True)
 class LayerRun:
-    """GEMMs that ran as one command list.
+    """GEMMs and conversions that ran as one command list.
 
     Members
     -------
     c : list of float32 (M, N)
-        Their results.
+        Their results; of what is stored as an operand uint8 (tiles, bytes), its tiles in memory.
     outcome : Outcome
         What the registers say.
     predicted : dict of Register to int
@@ -50,20 +55,20 @@ class LayerRun:
 
 def run_layers(
     engine: EngineConfig,
-    layers: Sequence[Sequence[LayerGemm]],
+    layers: Sequence[Sequence[LayerGemm | LayerConvert]],
     *,
     timing: MemoryTiming | None = None,
     simulator: str = "verilator",
     waves: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[LayerRun]:
-    """Run layers one after the other, each a command list of its GEMMs.
+    """Run layers one after the other, each a command list of its GEMMs and conversions.
 
     Parameters
     ----------
     engine : EngineConfig
         The engine.
-    layers : sequence of sequences of LayerGemm
+    layers : sequence of sequences of LayerGemm or LayerConvert
         What to run.
     timing : MemoryTiming, optional
         Of the memory; `memory_timing` by default.
@@ -82,25 +87,34 @@ def run_layers(
     jobs = [program_job(program, timing) for program in programs]
     results = run_jobs(engine, jobs, simulator=simulator, waves=waves, progress=progress)
     runs = []
-    for layer, program, result in zip(layers, programs, results, strict=True):
+    for program, result in zip(programs, results, strict=True):
         if result.outcome.error != Error.NONE or result.memory is None:
             raise SimulationError(f"The engine ended with {result.outcome.error.name}")
-        c = [program.result(result.memory, index) for index in range(len(layer))]
+        c = [
+            program.result(result.memory, index)
+            if size.as_operand is None
+            else program.operand(result.memory, index)
+            for index, size in enumerate(program.gemms)
+        ]
         runs.append(LayerRun(c, result.outcome, predict(engine, program, timing)))
     return runs
 
 
-def useful_passes(layer: Sequence[LayerGemm]) -> int:
+def useful_passes(layer: Sequence[LayerGemm | LayerConvert]) -> int:
     """Return the digit passes of the unpadded products: the sum over M * N * K of each."""
     total = 0
     for gemm in layer:
         size = gemm.size
+        if not isinstance(size, GemmSize):
+            continue
         lanes = [min(LANES, size.k - LANES * i) for i in range(len(size.a_formats))]
         passes = sum(p * n for p, n in zip(size.passes, lanes, strict=True))
         total += size.m * size.n * passes
     return total
 
 
-def engine_utilization(engine: EngineConfig, layer: Sequence[LayerGemm], cycles: int) -> float:
+def engine_utilization(
+    engine: EngineConfig, layer: Sequence[LayerGemm | LayerConvert], cycles: int
+) -> float:
     """Return the share of the multipliers' time that went into the unpadded products."""
     return useful_passes(layer) / (cycles * engine.array.rows * engine.array.cols * LANES)

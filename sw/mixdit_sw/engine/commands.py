@@ -17,6 +17,7 @@ class Opcode(IntEnum):
 
     END = 1
     GEMM = 2
+    CONVERT = 3
 
 
 class Output(IntEnum):
@@ -62,6 +63,8 @@ FIELDS: dict[str, Field] = {
     "wait": Field(0, 9, 1),
     "output": Field(0, 10, 2),
     "steps": Field(0, 12, len(STEPS)),
+    "transposed": Field(0, 16, 1),
+    "source_bf16": Field(0, 17, 1),
     "row_tiles": Field(1, 0, 16),
     "col_tiles": Field(1, 16, 16),
     "panel": Field(2, 0, 16),
@@ -103,6 +106,10 @@ class Command:
         `Output`.
     steps : int
         Bit i is set for step i of STEPS.
+    transposed : int
+        Of a CONVERT: 1 if rows of the source become columns of C.
+    source_bf16 : int
+        Of a CONVERT: 1 if the source is BF16.
     row_tiles, col_tiles : int
         Tiles of C.
     panel : int
@@ -116,9 +123,9 @@ class Command:
     c_row_beats, c_col_beats, residual_row_beats, residual_col_beats : int
         Bus words from a tile of C, or of the residual, to the one below and to the right.
     a_address, b_address, c_address : int
-        Bytes; multiples of a bus word.
+        Bytes; multiples of a bus word. A's is the table of a transposed CONVERT.
     residual_address, row_vector_address, col_vector_address : int
-        What the steps of the epilogue read.
+        What the steps of the epilogue read. The residual's is a CONVERT's source.
     tags_address : int
         Where results are stored as an operand: the bus word of tags of their K-blocks.
     """
@@ -128,6 +135,8 @@ class Command:
     wait: int = 0
     output: int = 0
     steps: int = 0
+    transposed: int = 0
+    source_bf16: int = 0
     row_tiles: int = 0
     col_tiles: int = 0
     panel: int = 0

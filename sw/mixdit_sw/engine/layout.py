@@ -6,6 +6,7 @@ from mixdit_sw.codec.pack import pack
 from mixdit_sw.engine.shape import TAG_BITS, EngineShape
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import Blocks, Format
+from mixdit_sw.gemm.epilogue import to_bf16
 from mixdit_sw.operand import QuantizedOperand
 
 
@@ -75,17 +76,22 @@ def _slices(blocks: Blocks, fmt: Format, tiles: int, height: int) -> np.ndarray:
 
 
 def pack_matrix(
-    x: np.ndarray, shape: EngineShape, grid: tuple[int, int] | None = None
+    x: np.ndarray,
+    shape: EngineShape,
+    grid: tuple[int, int] | None = None,
+    *,
+    bf16: bool = False,
 ) -> np.ndarray:
     """Return a float32 matrix (M, N) as a grid of tiles of words, uint8 (rows, columns, bytes).
 
-    The grid is the smallest that holds the matrix, if none is given.
+    The grid is the smallest that holds the matrix, if none is given. With `bf16` it is rounded.
     """
     height, width = shape.rows, shape.cols
     grid = grid or (-(-x.shape[0] // height), -(-x.shape[1] // width))
     padded = np.zeros((grid[0] * height, grid[1] * width), np.float32)
     padded[: x.shape[0], : x.shape[1]] = x
-    tiles = padded.reshape(grid[0], height, grid[1], width).swapaxes(1, 2)
+    words = to_bf16(padded) if bf16 else padded
+    tiles = words.reshape(grid[0], height, grid[1], width).swapaxes(1, 2)
     return np.ascontiguousarray(tiles).view(np.uint8).reshape(*grid, -1)
 
 

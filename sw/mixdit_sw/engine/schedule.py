@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from mixdit_sw.engine.shape import EngineShape, digit_words
+from mixdit_sw.engine.shape import EngineShape, digit_words, stored_formats
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import LANES, Format
+from mixdit_sw.formats import Format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class GemmSize:
         Store BF16.
     as_operand : tuple of Format, optional
         Store C as an operand, with these formats of its K-blocks.
-    a_source : int, optional
-        Number of the GEMM that stores A.
+    a_source, b_source : int, optional
+        Number of the GEMM or conversion that stores A, or B.
     """
 
     m: int
@@ -37,6 +37,7 @@ class GemmSize:
     bf16: bool = False
     as_operand: tuple[Format, ...] | None = None
     a_source: int | None = None
+    b_source: int | None = None
 
     def tiles(self, shape: EngineShape) -> tuple[int, int]:
         """Rows and columns of tiles; whole groups of columns if C is stored as an operand."""
@@ -51,16 +52,7 @@ class GemmSize:
         MixditError
             When they are not those of C's columns, or more than a section holds.
         """
-        wanted = self.as_operand or ()
-        if len(wanted) != -(-self.n // LANES):
-            raise MixditError(f"C has {-(-self.n // LANES)} K-blocks, not {len(wanted)}")
-        blocks = self.tiles(shape)[1] * shape.cols // LANES
-        if blocks > shape.section:
-            raise MixditError(
-                f"C as an operand may have {LANES * shape.section} columns, not {self.n}: "
-                "compute it in parts"
-            )
-        return (*wanted, *(wanted[-1:] * (blocks - len(wanted))))
+        return stored_formats(self.as_operand or (), self.n, self.tiles(shape)[1], shape)
 
     def beats(self, shape: EngineShape, is_b: bool) -> int:
         """Bus words of an operand tile."""

@@ -68,6 +68,15 @@ class EngineShape:
         """FP32 words of a bus word."""
         return self.bus_bytes // FP32_BYTES
 
+    def rows_a_beat(self, *, narrow: bool = False) -> int:
+        """Rows of a tile of FP32, or BF16, in a bus word."""
+        return self.lanes // self.cols * (2 if narrow else 1)
+
+    @property
+    def columns(self) -> int:
+        """Columns of C of a command that stores an operand, or converts: those of a section."""
+        return self.section * LANES
+
     @property
     def tile_beats(self) -> int:
         """Bus words of an FP32 output tile."""
@@ -115,6 +124,28 @@ class EngineShape:
     def group_beats(self, formats: tuple[Format, ...], is_b: bool) -> int:
         """Bus words of a group of K-blocks."""
         return -(-sum(self.slice_bytes(fmt, is_b) for fmt in formats) // self.bus_bytes)
+
+
+def stored_formats(
+    wanted: tuple[Format, ...], columns: int, col_tiles: int, shape: EngineShape
+) -> tuple[Format, ...]:
+    """Return the formats of the K-blocks of tiles that are stored as an operand.
+
+    Those that are wanted for so many columns, the last one repeated.
+
+    Raises
+    ------
+    MixditError
+        When they are not those of the columns, or more than a section holds.
+    """
+    if len(wanted) != -(-columns // LANES):
+        raise MixditError(f"C has {-(-columns // LANES)} K-blocks, not {len(wanted)}")
+    blocks = col_tiles * shape.cols // LANES
+    if blocks > shape.section:
+        raise MixditError(
+            f"C as an operand may have {shape.columns} columns, not {columns}: compute it in parts"
+        )
+    return (*wanted, *(wanted[-1:] * (blocks - len(wanted))))
 
 
 def digit_words(formats: tuple[Format, ...]) -> int:

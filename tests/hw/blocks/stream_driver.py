@@ -39,20 +39,18 @@ async def collect(ctx, dut, count, found, cycles, *, valid=1.0, ready=1.0, seed=
         now += 1
 
 
-def run_stream(dut, payloads, set_up=None, **pauses):
+def run_stream(dut, payloads, *, count=None, **pauses):
     """Return (payloads of `o` as integers, cycles from the first to the last), for those of `i`.
 
-    `set_up` is a testbench that runs before the first payload is offered.
+    As many payloads are waited for as are given, if no other `count` is said.
     """
     found, cycles = [], []
 
     async def source(ctx):
-        if set_up is not None:
-            await set_up(ctx)
         await send(ctx, dut, payloads, **pauses)
 
     async def sink(ctx):
-        await collect(ctx, dut, len(payloads), found, cycles, **pauses)
+        await collect(ctx, dut, len(payloads) if count is None else count, found, cycles, **pauses)
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)

@@ -18,12 +18,12 @@ PAUSES = [{}, {"valid": 0.5}, {"ready": 0.4}, {"valid": 0.6, "ready": 0.6, "seed
 IDS = ["full", "slow-source", "slow-sink", "both"]
 
 
-def tiles(count, seed=0):
-    return np.random.default_rng(seed).integers(0, 1 << 32, (count, 16, 16), dtype=np.uint32)
+def tiles(count, seed=0, size=16):
+    return np.random.default_rng(seed).integers(0, 1 << 32, (count, size, size), dtype=np.uint32)
 
 
-def as_words(rows):
-    return [sum(int(x) << 32 * i for i, x in enumerate(row)) for row in rows.reshape(-1, 16)]
+def as_words(rows, size=16):
+    return [sum(int(x) << 32 * i for i, x in enumerate(row)) for row in rows.reshape(-1, size)]
 
 
 @pytest.mark.parametrize("pauses", PAUSES, ids=IDS)
@@ -34,10 +34,23 @@ def test_columns_in_order(pauses):
     assert pauses or cycles == 5 * 16, "a column a cycle, without a gap between tiles"
 
 
+@pytest.mark.parametrize(("size", "columns"), [(2, 1), (8, 1), (8, 2), (8, 4), (16, 4)])
+@pytest.mark.parametrize("pauses", PAUSES, ids=IDS)
+def test_sizes(size, columns, pauses):
+    """Square tiles of other sizes, of which several columns leave at a time."""
+    x = tiles(5, size=size)
+    dut = Transpose(size, columns)
+    wanted = as_words(x.transpose(0, 2, 1), size * columns)
+    found, cycles = run_stream(dut, as_words(x, size), count=len(wanted), **pauses)
+    assert found == wanted
+    beats = size // columns
+    assert pauses or cycles == 4 * size + beats, "a row a cycle, without a gap between tiles"
+
+
 def test_narrow_words():
     x = tiles(3) & 0xFF
     payloads = [sum(int(v) << 8 * i for i, v in enumerate(row)) for row in x.reshape(-1, 16)]
-    found, _ = run_stream(Transpose(8), payloads)
+    found, _ = run_stream(Transpose(width=8), payloads)
     columns = x.transpose(0, 2, 1).reshape(-1, 16)
     assert found == [sum(int(v) << 8 * i for i, v in enumerate(row)) for row in columns]
 

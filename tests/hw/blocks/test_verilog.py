@@ -3,7 +3,6 @@
 import pytest
 
 from mixdit_hw.blocks.converter import MxConverter
-from mixdit_hw.blocks.gather import Gather
 from mixdit_hw.blocks.transpose import Transpose
 from mixdit_hw.blocks.unpacker import Unpacker
 from mixdit_hw.emit import write_verilog
@@ -15,7 +14,6 @@ UNITS = {
     "converter_of_one_format": lambda: MxConverter((MX6,)),
     "unpacker": lambda: Unpacker((MX9, MX6, MX4)),
     "transpose": Transpose,
-    "gather": lambda: Gather(9),
 }
 
 

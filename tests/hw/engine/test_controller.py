@@ -18,6 +18,7 @@ from mixdit_sw.engine.commands import (
     Command,
     Error,
     Opcode,
+    Output,
     command_bytes,
 )
 
@@ -35,28 +36,68 @@ def verdict(config, raw):
     c = {n: raw >> 32 * f.word + f.bit & (1 << f.width) - 1 for n, f in FIELDS.items()}
     if c["opcode"] == Opcode.END:
         return Error.NONE
-    if c["opcode"] != Opcode.GEMM:
+    if c["opcode"] not in (Opcode.GEMM, Opcode.CONVERT):
         return Error.OPCODE
+    gemm = c["opcode"] == Opcode.GEMM
     found, depth = [], config.words
     used = sum((1 << f.width) - 1 << 32 * f.word + f.bit for f in FIELDS.values())
     missing = sum(1 << i for i, name in enumerate(STEPS) if name not in config.steps)
     distances = [c[name] >> config.beat_bits for name in DISTANCES]
-    if raw & ~used or c["output"] > 1 or c["steps"] & missing or any(distances):
+    if raw & ~used or c["output"] > 2 or c["steps"] & missing or any(distances):
         found.append(Error.FIELD)
-    if not all(c[name] for name in SIZES):
+    if c["output"] == Output.OPERAND and not stores_operand(config, c):
+        found.append(Error.FIELD)
+    if gemm and (c["transposed"] or c["source_bf16"]):
+        found.append(Error.FIELD)
+    if not gemm and (c["output"] != Output.OPERAND or c["steps"] or c["panel"] != c["col_tiles"]):
+        found.append(Error.FIELD)
+    if not gemm and c["transposed"] and config.array.rows != config.array.cols:
+        found.append(Error.FIELD)
+    if not all(c[name] for name in SIZES[: None if gemm else 3]):
         found.append(Error.SIZE)
     if any(c[name] % config.bus_bytes for name in ADDRESSES):
         found.append(Error.ALIGNMENT)
     if any(c[name] >> config.address_bits for name in ADDRESSES):
         found.append(Error.RANGE)
     held = c["panel"] * c["b_words" if c["stationary_b"] else "a_words"]
-    if max(c["a_words"], c["b_words"], c["panel"], held) > depth:
+    if gemm and max(c["a_words"], c["b_words"], c["panel"], held) > depth:
         found.append(Error.CAPACITY)
     return min(found, default=Error.NONE)
 
 
+def stores_operand(config, c):
+    """Whether tiles come in groups, the K-blocks of no more than a section."""
+    tiles = max(1, 16 // config.array.cols)
+    whole = c["panel"] % tiles == 0 == c["col_tiles"] % tiles
+    section = min(4 * config.bus_bytes, 512)
+    return c["stationary_b"] and whole and c["col_tiles"] * config.array.cols <= 16 * section
+
+
+def valid_conversion(config, rng):
+    """A random conversion that is right."""
+    tiles = max(1, 16 // config.array.cols)
+    most = 64 * config.bus_bytes // config.array.cols
+    columns = rng.randint(1, most // tiles) * tiles
+    values = {name: rng.getrandbits(FIELDS[name].width) for name in SIZES[3:]}
+    values |= {n: rng.getrandbits(config.address_bits) & -config.bus_bytes for n in ADDRESSES}
+    values |= {name: rng.getrandbits(min(32, config.beat_bits)) for name in DISTANCES}
+    return Command(
+        opcode=Opcode.CONVERT,
+        output=Output.OPERAND,
+        stationary_b=1,
+        transposed=rng.getrandbits(1) if config.array.rows == config.array.cols else 0,
+        source_bf16=rng.getrandbits(1),
+        row_tiles=rng.randint(1, 9),
+        col_tiles=columns,
+        panel=columns,
+        **values,
+    )
+
+
 def valid_command(config, rng):
     """A random command that is right."""
+    if rng.random() < 0.3:
+        return valid_conversion(config, rng)
     depth, bus = config.words, config.bus_bytes
     a_words, b_words = rng.randint(1, depth), rng.randint(1, depth)
     b = rng.getrandbits(1)
@@ -77,8 +118,9 @@ def as_handed_on(config, command):
     values = {
         name: getattr(command, name) >> (shift if name in ADDRESSES else 0)
         for name in layout.members
-        if name != "steps"
+        if name not in ("steps", "is_convert")
     }
+    values["is_convert"] = command.opcode == Opcode.CONVERT
     return layout.const(values).as_value().value | command.steps << layout["steps"].offset
 
 

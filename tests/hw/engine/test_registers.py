@@ -94,6 +94,7 @@ def test_parameters(config):
         steps = ("row_scale", "col_scale", "bias", "residual")
         features = sum(1 << i for i, name in enumerate(steps) if name in config.steps)
         # MX9, MX6, MX4 by their magnitude bits.
+        features |= (shape.rows == shape.cols) << 4
         features |= 7 << 8 | 4 << 12 | 2 << 16
         assert await bus.read(Register.FEATURES) == features
 

@@ -9,7 +9,6 @@ from amaranth.lib import wiring
 
 from mixdit_hw.array import sequencer
 from mixdit_hw.blocks import converter
-from mixdit_hw.blocks.gather import Gather
 from mixdit_hw.blocks.transpose import Transpose
 from mixdit_hw.config import PRESETS
 from mixdit_hw.engine.fifo import Slot
@@ -150,10 +149,9 @@ class Impatient(wiring.Component):
     [
         lambda: Slot(8),
         pytest.param(lambda: converter.MxConverter(FORMATS), marks=pytest.mark.heavy),
-        pytest.param(lambda: Gather(2, width=1), marks=pytest.mark.heavy),
         lambda: Transpose(width=1),
     ],
-    ids=["slot", "converter", "gather", "transpose"],
+    ids=["slot", "converter", "transpose"],
 )
 def test_stream_that_does_not_wait(unit):
     assert "stays" in rejected(StreamProof(Impatient(unit()), 2), mode="prove", depth=2)

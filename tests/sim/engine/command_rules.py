@@ -5,7 +5,7 @@ from mixdit_sw.engine.commands import FIELDS, STEPS, Error
 ADDRESSES = ("a", "b", "c", "residual", "row_vector", "col_vector", "tags")
 SIZES = ("row_tiles", "col_tiles", "panel", "k_blocks", "a_words", "b_words", "a_beats", "b_beats")
 DISTANCES = ("c_row_beats", "c_col_beats", "residual_row_beats", "residual_col_beats")
-END, GEMM = 1, 2
+END, GEMM, CONVERT = 1, 2, 3
 OPERAND = 2
 """Output: as an operand."""
 
@@ -40,8 +40,9 @@ def command_errors(bits, config):
     value = {name: field(bits, name) for name in FIELDS}
     if value["opcode"] == END:
         return set()
-    if value["opcode"] != GEMM:
+    if value["opcode"] not in (GEMM, CONVERT):
         return {Error.OPCODE}
+    is_gemm = value["opcode"] == GEMM
     errors = set()
     unbuilt = any(
         value["steps"] >> i & 1 and name not in shape.steps for i, name in enumerate(STEPS)
@@ -49,16 +50,33 @@ def command_errors(bits, config):
     far = any(value[name] >= 2**shape.address_bits // shape.bus_bytes for name in DISTANCES)
     if any(bits >> i & 1 for i in UNUSED) or bad_output(value, shape) or unbuilt or far:
         errors.add(Error.FIELD)
-    if any(value[name] == 0 for name in SIZES):
+    if bad_gemm(value) if is_gemm else bad_conversion(value, shape):
+        errors.add(Error.FIELD)
+    if any(value[name] == 0 for name in SIZES[: None if is_gemm else 3]):
         errors.add(Error.SIZE)
     for name in ADDRESSES:
         errors |= address_errors(value[f"{name}_address"], config)
     words = value["a_words"], value["b_words"]
     panel = value["panel"] * words[value["stationary_b"]]
     streamed = words[not value["stationary_b"]]
-    if max(panel, streamed, value["panel"], *words) > config.words:
+    if is_gemm and max(panel, streamed, value["panel"], *words) > config.words:
         errors.add(Error.CAPACITY)
     return errors
+
+
+def bad_gemm(value):
+    """Whether fields are set that only a conversion has."""
+    return value["transposed"] or value["source_bf16"]
+
+
+def bad_conversion(value, shape):
+    """Whether a conversion is not as it must be; its tiles as an operand apart."""
+    return (
+        value["output"] != OPERAND
+        or value["steps"]
+        or value["panel"] != value["col_tiles"]
+        or (value["transposed"] and shape.rows != shape.cols)
+    )
 
 
 def bad_output(value, shape):

@@ -146,19 +146,19 @@ def with_rows(x, rows):
     return replace(x, **longer)
 
 
-def real_rows(stored, gemm, shape):
+def real_rows(stored, size, shape):
     """The stored blocks of each K-block, uint8 (m, bytes), without those of rows past the end.
 
     They are what computing gives for them, and a chain of GEMMs computes with them.
     """
-    formats = gemm.size.stored_formats(shape)
+    formats = size.stored_formats(shape)
     at, found = shape.bus_bytes, []
     for start in range(0, len(formats), shape.group):
         for fmt in formats[start : start + shape.group]:
-            size = shape.slice_bytes(fmt, False)
-            part = stored[:, at : at + size].reshape(-1, fmt.row_bytes(16))
-            found.append(part[: gemm.a.rows])
-            at += size
+            length = shape.slice_bytes(fmt, False)
+            part = stored[:, at : at + length].reshape(-1, fmt.row_bytes(16))
+            found.append(part[: size.m])
+            at += length
         at += -at % shape.bus_bytes
     return found
 
@@ -203,8 +203,8 @@ def check_memory(config, case, memory, label):
             stored = case.program.operand(memory, index)
             golden = expected_operand(gemm, kind, config.shape)
             for x, y in zip(
-                real_rows(stored, gemm, config.shape),
-                real_rows(golden, gemm, config.shape),
+                real_rows(stored, gemm.size, config.shape),
+                real_rows(golden, gemm.size, config.shape),
                 strict=True,
             ):
                 assert np.array_equal(x, y), what

@@ -72,8 +72,13 @@ def started_twice(rng, config):
 
 
 def reset_in_transfer(rng, config):
-    """Reset of engine and memory in any cycle: as after power-up."""
-    spoilt = Spoilt(rng, config)
+    """Reset of engine and memory in any cycle."""
+    return reset_of(rng, Spoilt(rng, config))
+
+
+def reset_of(rng, spoilt):
+    """Reset engine and memory in any cycle of a program: as after power-up."""
+    config = spoilt.config
     cycles = max(EngineModel(config, spoilt.program, spoilt.case.timing).run().values())
     job = spoilt.job(disturbance=Disturbance("reset", int(rng.integers(cycles))))
 

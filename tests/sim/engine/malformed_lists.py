@@ -42,6 +42,18 @@ def _opcode(rng, config, bits):
     return with_field(bits, "opcode", _number(rng, 8))
 
 
+def _convert(rng, config, bits):
+    """A conversion, that perhaps is none."""
+    fields = {"opcode": 3, "output": 2, "stationary_b": 1, "steps": 0, "transposed": 1}
+    tiles = config.shape.group_tiles * int(rng.integers(1, 5))
+    fields |= {"panel": tiles, "col_tiles": tiles, "source_bf16": int(rng.integers(2))}
+    left_out = _pick(rng, [*fields, None, None])
+    for name, value in fields.items():
+        if name != left_out:
+            bits = with_field(bits, name, value)
+    return bits
+
+
 def _reserved(rng, config, bits):
     return bits | 1 << int(_pick(rng, UNUSED))
 
@@ -96,6 +108,7 @@ def _any_bits(rng, config, bits):
 
 FAULTS = (
     _opcode,
+    _convert,
     _reserved,
     _output,
     _groups,
@@ -112,7 +125,8 @@ FAULTS = (
 def single_faults(rng, config):
     """Every rule of a command, broken alone, at its edge where it has one."""
     wide = 1 << config.address_bits
-    changes = [{"opcode": value} for value in (0, 3, 255)]
+    changes = [{"opcode": value} for value in (0, 4, 255)]
+    changes += [{"transposed": 1}, {"source_bf16": 1}, {"opcode": 3}]
     changes += [{"output": value} for value in (2, 3)]
     unbuilt = [i for i, name in enumerate(STEPS) if name not in config.steps]
     changes += [{"steps": 1 << i} for i in unbuilt]
@@ -160,5 +174,5 @@ def missing_end(rng, config):
     """A list that goes on into zeros, or whose END is something else."""
     spoilt = Spoilt(rng, config)
     index = len(spoilt.program.gemms)
-    spoilt.put(index, 0 if rng.random() < 0.5 else int(rng.integers(3, 256)))
+    spoilt.put(index, 0 if rng.random() < 0.5 else int(rng.integers(4, 256)))
     return spoilt.fails("missing END", Error.OPCODE, spoilt.address(index))

@@ -44,7 +44,7 @@ def _bad_lists(rng):
     at = program.list_address
     too_far = 1 << SHAPE.address_bits
     bad = [
-        ({"opcode": 3}, Error.OPCODE),
+        ({"opcode": 4}, Error.OPCODE),
         ({"opcode": 0}, Error.OPCODE),
         ({"opcode": 0x82}, Error.OPCODE),
         ({"output": 2}, Error.FIELD),

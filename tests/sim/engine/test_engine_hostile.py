@@ -5,6 +5,7 @@ import pytest
 from engine_cases import check_result, random_case
 from engine_configs import LOCKSTEP, TINY, needs_icarus
 from hostile_cases import KINDS
+from hostile_conversions import CONVERSION_KINDS
 from hostile_list import SMALL
 from malformed_lists import single_faults
 
@@ -35,6 +36,10 @@ def test_hostile_lists():
     survive(TINY, hostile_lists(TINY, 160, seed=1), "verilator")
 
 
+def test_hostile_conversions():
+    survive(TINY, hostile_lists(TINY, 60, seed=6, kinds=CONVERSION_KINDS), "verilator")
+
+
 def test_every_rule_of_commands():
     survive(TINY, list(single_faults(np.random.default_rng(5), TINY)), "verilator")
 
@@ -47,6 +52,11 @@ def test_hostile_lists_on_icarus():
 @pytest.mark.heavy
 def test_many_hostile_lists():
     survive(TINY, hostile_lists(TINY, 1120, seed=3), "verilator")
+
+
+@pytest.mark.heavy
+def test_many_hostile_conversions():
+    survive(TINY, hostile_lists(TINY, 480, seed=7, kinds=CONVERSION_KINDS), "verilator")
 
 
 @pytest.mark.heavy

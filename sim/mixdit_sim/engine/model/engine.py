@@ -1,21 +1,28 @@
 """The cycle model of the whole engine."""
 
+import numpy as np
+
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.core import LOAD_WORDS, TILES_ON_WAY
-from mixdit_sim.engine.model.compute import Array, Feed, OutputBuffer, blocks
+from mixdit_hw.engine.source import Origin
+from mixdit_sim.engine.model.compute import Array, Block, Feed, OutputBuffer, blocks
+from mixdit_sim.engine.model.conversion import Source, SourceTarget
+from mixdit_sim.engine.model.load_walker import LoadWalker
 from mixdit_sim.engine.model.loads import (
     Loader,
-    LoadWalker,
     OperandPlan,
+    Plans,
     Reader,
     Request,
     operand_plans,
 )
 from mixdit_sim.engine.model.parts import Fifo, Memory, MemoryTiming
-from mixdit_sim.engine.model.stores import Epilogue, Packer, Quantizer, StoreWalker, Writer
-from mixdit_sw.engine.commands import COMMAND_WORDS, Opcode, Output, command_bytes
+from mixdit_sim.engine.model.quantizer import Quantizer
+from mixdit_sim.engine.model.stores import Epilogue, Packer, StoreWalker, Writer
+from mixdit_sw.engine.commands import COMMAND_WORDS, Command, Opcode, Output, command_bytes
 from mixdit_sw.engine.compiler import Program
 from mixdit_sw.engine.registers import COUNTERS, Register
+from mixdit_sw.engine.schedule import GemmSize
 
 
 class EngineModel:
@@ -47,8 +54,11 @@ class EngineModel:
             () if gemm.as_operand is None else gemm.stored_formats(config.shape)
             for gemm in program.gemms
         ]
-        self.work = [
+        self.source = Source(config)
+        self.work: list[tuple[Command, Plans, list[Block]]] = [
             (command, operand_plans(config, gemm), blocks(gemm))
+            if isinstance(gemm, GemmSize)
+            else (command, _table(program, command), [])
             for command, gemm in zip(program.commands, program.gemms, strict=False)
         ]
         self.feed_slot: int | None = None
@@ -87,18 +97,27 @@ class EngineModel:
             passes_on = quantizer_takes
         else:
             passes_on = kind is not None and (keeps or (sends and not writer.source))
+        origin = None if kind is None else kind.origin
+        from_array = passes_on and origin == Origin.ARRAY
         if self.epilogue is None:
-            moves = taken_word = output.valid and passes_on
+            moves = taken_word = output.valid and from_array
         else:
-            moves = self.epilogue.valid and passes_on
-            taken_word = self.epilogue.settle(output.shown if output.valid else None, passes_on)
+            moves = self.epilogue.valid and from_array
+            taken_word = self.epilogue.settle(output.shown if output.valid else None, from_array)
+        loads, source = self.loads, self.source
+        source_word = loads.out if loads.valid and isinstance(loads.out[1], SourceTarget) else None
+        source_taken = source.settle(source_word, passes_on and origin == Origin.MEMORY)
+        turned = source.transpose.valid and passes_on and origin == Origin.TURNED
+        moves |= source.word or turned
         if writer.source:
             sent = sends and quantizer.valid
         else:
             sent = moves and not is_operand and not keeps
         walker, tile = self.store_walker, None
         room = self.kinds.ready and writer.writes.ready
-        if output.settle(taken_word) and walker.valid and room:
+        complete = output.settle(taken_word)
+        leaves = walker.valid and room and (complete or walker.converts)
+        if leaves and not walker.converts:
             tile = walker.tile_steps
 
         feed.settle()
@@ -113,14 +132,15 @@ class EngineModel:
         elif feed.active:
             counters[Register.STALL_LOAD] += 1
 
-        loads = self.loads
-        load = loader.settle() and loads.valid
+        load = loader.settle() and loads.valid and source_word is None
         there = memory.read_valid and reader.queue.valid
         target = reader.queue.out.target if there else None
         if target == "command":
             came = self.state == "RECEIVE"
         elif target == "tags":
             came = walker.tags.ready
+        elif target == "table":
+            came = True
         elif target == "extra":
             came = self.epilogue is not None and self.epilogue.extra.ready
         else:
@@ -143,14 +163,16 @@ class EngineModel:
         came_tile = array.step(tile_end)
         feed.step(taken, feed_command)
         loader.step(load, *(loads.out if load else (False, None)))
-        loads.step(load, (last, target) if came and isinstance(target, OperandPlan) else None)
+        source.step(source_word, turned)
+        is_load = came and isinstance(target, OperandPlan | SourceTarget)
+        loads.step(load or source_taken, (last, target) if is_load else None)
         if self.epilogue is not None:
             word = True if came and target == "extra" else None
-            self.epilogue.step(output.shown, passes_on, word)
+            self.epilogue.step(output.shown, from_array, word)
         output.step(taken_word, tile, tile_end, came_tile)
-        write = None if tile is None else walker.write()
-        next_kind = None if tile is None else walker.kind
-        walker.step(tile is not None, store_command, True if came and target == "tags" else None)
+        write = walker.write() if leaves else None
+        next_kind = walker.kind if leaves else None
+        walker.step(leaves, store_command, True if came and target == "tags" else None)
         last_word = packer.step(moves and not is_operand)
         last_word |= quantizer.step(kind if moves and is_operand else None, sent and writer.source)
         self.kinds.step(last_word, next_kind)
@@ -158,7 +180,7 @@ class EngineModel:
         begun = writer.step(write, sent, memory.response_valid)
         asked = reader.step(request if accepted else None, came)
         memory.step(came, asked, begun, sent, put_last)
-        self.load_walker.step(accepted and not is_mine)
+        self.load_walker.step(accepted and not is_mine, last and target == "table")
         if feed_command is not None:
             self.feed_slot = None
         if store_command is not None:
@@ -213,11 +235,20 @@ class EngineModel:
             self.state = "FINISH" if is_end else "HAND_ON"
         elif handed_on:
             self.load_walker.take(self.work[self.number][0], self.work[self.number][1])
-            self.feed_slot = self.store_slot = self.number
+            self.store_slot = self.number
+            if self.commands[self.number].opcode == Opcode.GEMM:
+                self.feed_slot = self.number
             self.number += 1
             self.state = "FETCH"
         elif self.state == "FINISH" and quiet:
             self.state = "IDLE"
+
+
+def _table(program: Program, command: Command) -> np.ndarray:
+    """Return the table of a conversion, empty if it has none."""
+    parts = program.image.parts if command.transposed else []
+    found = [part for at, part in parts if at == command.a_address and part.size]
+    return found[0] if found else np.zeros(0, np.uint8)
 
 
 def predict(

@@ -1,13 +1,13 @@
-"""Reader, load walker and loader of the cycle model."""
+"""Reader and loader of the cycle model."""
 
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.gearbox import granule
-from mixdit_hw.engine.reader import REQUESTS
-from mixdit_sim.engine.model.parts import Address, Fifo, Loop
-from mixdit_sw.engine.commands import Command, Output
+from mixdit_sim.engine.model.parts import Fifo
 from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.formats import Format
 
@@ -28,6 +28,10 @@ def gearbox_granule(config: EngineConfig) -> int:
     return granule(config.bus_bytes, tuple(sizes))
 
 
+Plans = tuple[OperandPlan, OperandPlan] | np.ndarray
+"""Of a GEMM its operands' tiles; of a conversion its table, empty if it has none."""
+
+
 @dataclass
 class Request:
     """A stretch of memory: first bus word, their number, and who gets them."""
@@ -42,14 +46,14 @@ class Reader:
 
     def __init__(self, config: EngineConfig) -> None:
         self.burst, self.outstanding = config.burst, config.outstanding
-        self.queue = Fifo(REQUESTS)
+        self.queue = Fifo(config.requests)
         self.address = self.left = self.on_way = self.count = 0
         self.pending = 0
 
     @property
     def ready(self) -> bool:
         """A request would be taken."""
-        return self.left == 0 and self.queue.ready
+        return (self.left == 0 or self._asks() == self.left) and self.queue.ready
 
     @property
     def idle(self) -> bool:
@@ -63,11 +67,9 @@ class Reader:
 
     def step(self, request: Request | None, came: bool) -> int:
         """Move on a cycle; return the words of the burst whose address the memory takes now."""
-        taken, asks = self.pending, 0
-        if self.left and self.on_way <= self.outstanding - self.burst:
-            asks = min(self.left, self.burst - self.address % self.burst)
-            self.address += asks
-            self.left -= asks
+        taken, asks = self.pending, self._asks()
+        self.address += asks
+        self.left -= asks
         self.pending = asks
         take = came and self.last
         if came:
@@ -78,99 +80,11 @@ class Reader:
         self.on_way += asks - came
         return taken
 
-
-class LoadWalker:
-    """`mixdit_hw.engine.load_walker.LoadWalker`."""
-
-    def __init__(self, config: EngineConfig) -> None:
-        self.shape = config.shape
-        self.state = "IDLE"
-        self.loaded = 0
-        self.todo: list[int] = []
-
-    def take(self, command: Command, plans: tuple[OperandPlan, OperandPlan]) -> None:
-        """Take a command."""
-        self.state = "START"
-        self.loop = Loop(command)
-        b = bool(command.stationary_b)
-        bus = self.shape.bus_bytes
-        beats = (command.a_beats, command.b_beats)
-        bases = (command.a_address // bus, command.b_address // bus)
-        self.stationary = Request(bases[b], beats[b], plans[b])
-        self.streamed = Request(bases[not b], beats[not b], plans[not b])
-        steps = command.step_names
-        columns = ("col_scale" in steps) + ("bias" in steps)
-        row_beats, tile = self.shape.row_vector_beats, self.shape.tile_beats
-        residual = (command.residual_row_beats, command.residual_col_beats)
-        kinds = (
-            ("row_scale" in steps, row_beats, command.row_vector_address, (row_beats, 0)),
-            (columns, columns, command.col_vector_address, (0, columns)),
-            ("residual" in steps, tile, command.residual_address, residual),
-        )
-        self.tags = None
-        if command.output == Output.OPERAND:
-            self.tags = Request(command.tags_address // bus, 1, "tags")
-        self.extras = [
-            (beats, Address(address // bus, *distances, stationary_b=b))
-            for has, beats, address, distances in kinds
-            if has
-        ]
-
-    def request(self) -> Request | None:
-        """Return what is asked for now."""
-        loop = self.loop if self.state not in ("IDLE", "START") else None
-        if self.state == "TAGS":
-            return self.tags
-        if self.state == "STATIONARY":
-            return self.stationary
-        if self.state == "STREAMED" and loop and (loop.step or loop.first_panel):
-            return self.streamed
-        if self.state == "TILE" and self.todo:
-            beats, address = self.extras[self.todo[0]]
-            return Request(address.address, beats, "extra")
-        return None
-
-    def step(self, accepted: bool) -> None:
-        """Move on a cycle."""
-        if self.state == "START":
-            self.loaded, self.todo = 0, list(range(len(self.extras)))
-            self.state = "STATIONARY" if self.tags is None else "TAGS"
-        elif self.state == "TAGS":
-            if accepted:
-                self.state = "STATIONARY"
-        elif self.state == "STATIONARY":
-            if accepted:
-                request = self.stationary
-                self.stationary = Request(
-                    request.address + request.beats, request.beats, request.target
-                )
-                self.loaded += 1
-                if self.loaded == self.loop.panel_tiles:
-                    self.loaded, self.state = 0, "STREAMED"
-        elif self.state == "STREAMED":
-            if accepted or not (self.loop.step or self.loop.first_panel):
-                self.state = "TILE"
-        elif self.state == "TILE":
-            if self.todo:
-                if accepted:
-                    self.todo = self.todo[1:]
-            else:
-                self._next()
-
-    def _next(self) -> None:
-        loop = self.loop
-        self.todo = list(range(len(self.extras)))
-        for _, address in self.extras:
-            address.next(loop)
-        if loop.last_in_panel:
-            self.state = "STREAMED"
-            if loop.last_streamed:
-                self.state = "IDLE" if loop.last_panel else "STATIONARY"
-            else:
-                old = self.streamed
-                step = -old.beats if loop.backwards else old.beats
-                self.streamed = Request(old.address + step, old.beats, old.target)
-        loop.next()
+    def _asks(self) -> int:
+        """Return the words of the burst that is cut off now."""
+        if not self.left or self.on_way > self.outstanding - self.burst:
+            return 0
+        return min(self.left, self.burst - self.address % self.burst)
 
 
 class Loader:

@@ -15,9 +15,11 @@ from typing import Any
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_sim.engine.model.compute import Feed
 from mixdit_sim.engine.model.engine import EngineModel
-from mixdit_sim.engine.model.loads import Loader, LoadWalker, OperandPlan, Reader, Request
+from mixdit_sim.engine.model.load_walker import LoadWalker
+from mixdit_sim.engine.model.loads import Loader, OperandPlan, Reader, Request
 from mixdit_sim.engine.model.parts import Address, Fifo, Loop, Memory
-from mixdit_sim.engine.model.stores import Quantizer, StoreWalker, TileKind, TileSteps, Writer
+from mixdit_sim.engine.model.quantizer import Quantizer
+from mixdit_sim.engine.model.stores import StoreWalker, TileKind, TileSteps, Writer
 from mixdit_sw.engine.commands import ADDRESSES, Command, command_bytes
 from mixdit_sw.engine.shape import EngineShape
 

@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 
-from mixdit_hw.blocks.converter import MxConverter
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.core import TAG_SETS, TILES_ON_WAY
-from mixdit_hw.engine.gearbox import granule
-from mixdit_hw.engine.quantize import BANKS
+from mixdit_hw.engine.source import Origin
 from mixdit_hw.engine.writer import BURSTS
 from mixdit_hw.epilogue.lane import latency, starts
 from mixdit_sim.engine.model.parts import Address, Fifo, Loop
-from mixdit_sw.engine.commands import Command, Output
+from mixdit_sw.engine.commands import Command, Opcode, Output
 from mixdit_sw.engine.shape import EngineShape
-from mixdit_sw.formats import LANES, Format
+from mixdit_sw.formats import Format
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,13 @@ class TileSteps:
 
 @dataclass(frozen=True)
 class TileKind:
-    """How a tile is stored: `Output`, the formats of its group, and whether it completes that."""
+    """How a tile is stored: `Output`, the formats of its group, and whether it completes that.
+
+    And its `Origin`.
+    """
 
     output: int
+    origin: int = Origin.ARRAY
     formats: tuple[Format, ...] = ()
     completes: bool = False
 
@@ -61,15 +63,23 @@ class StoreWalker:
         return not self.valid and not self.begun
 
     @property
+    def converts(self) -> bool:
+        """The present tile comes from memory."""
+        return self.command.opcode == Opcode.CONVERT
+
+    @property
     def kind(self) -> TileKind:
         """How the present tile is stored."""
         output = self.command.output
         if output != Output.OPERAND:
             return TileKind(output)
+        origin = Origin.ARRAY
+        if self.converts:
+            origin = Origin.TURNED if self.command.transposed else Origin.MEMORY
         group, tiles = self.shape.group, self.shape.group_tiles
         first = self.column // tiles * group
         completes = self.column % tiles == tiles - 1
-        return TileKind(output, self.formats[first : first + group], completes)
+        return TileKind(output, origin, self.formats[first : first + group], completes)
 
     def write(self) -> tuple[int, int, bool] | None:
         """Return where the present tile goes, if it is stored now, its bus words, its source."""
@@ -146,86 +156,6 @@ class Packer:
         if moves:
             self.beat = 0 if last else self.beat + 1
         return last
-
-
-class Quantizer:
-    """`mixdit_hw.engine.quantize.Quantizer`."""
-
-    def __init__(self, config: EngineConfig) -> None:
-        shape = config.shape
-        self.beats = shape.tile_beats
-        rows = shape.lanes // shape.cols
-        self.sizes = {fmt: rows * fmt.row_bytes(LANES) for fmt in shape.block_formats}
-        unit = granule(config.bus_bytes, tuple(self.sizes.values()))
-        self.sizes = {fmt: size // unit for fmt, size in self.sizes.items()}
-        self.word = config.bus_bytes // unit
-        self.beat = self.place = self.row = self.column = self.level = 0
-        self.collected: TileKind | None = None
-        self.stages: list[TileKind | None] = [None] * MxConverter.LATENCY
-        self.banks: list[TileKind] = []
-        self.entry: tuple[int, bool] | None = None
-        self.flush = False
-
-    @property
-    def valid(self) -> bool:
-        """A bus word is at the output."""
-        return self.level >= self.word or self.flush
-
-    def settle(self) -> bool:
-        """Find what moves; return that a word of a tile would be taken."""
-        full = len(self.banks) == BANKS
-        self.advance = self.stages[-1] is None or not full
-        self.moves = self.collected is not None and self.advance
-        return self.collected is None or self.moves
-
-    def step(self, kind: TileKind | None, out: bool) -> bool:
-        """Move on a cycle: a word of such a tile comes, one leaves.
-
-        Returns
-        -------
-        bool
-            The word is its tile's last.
-        """
-        self._pack(out)
-        put = self.stages[-1] if self.advance else None
-        if self.advance:
-            self.stages = [self.collected, *self.stages[:-1]]
-        if put is not None:
-            self.place += 1
-            if self.place == self.beats:
-                self.place = 0
-                self.banks.append(put)
-        if self.collected is None or self.moves:
-            self.collected = kind if kind is not None and kind.completes else None
-        last = kind is not None and self.beat == self.beats - 1
-        if kind is not None:
-            self.beat = 0 if last else self.beat + 1
-        return last
-
-    def _pack(self, out: bool) -> None:
-        """Read blocks back, append them, give words."""
-        taken = self.entry is not None and self.level < self.word and not self.flush
-        level, flush = self.level, self.flush
-        if taken and self.entry is not None:
-            level += self.entry[0]
-            flush = self.entry[1]
-        if out:
-            flush = self.flush and self.level > self.word
-            level = self.level - self.word if self.level >= self.word else 0
-        fetch = bool(self.banks) and (self.entry is None or taken)
-        if self.entry is None or taken:
-            self.entry = None
-        if fetch:
-            kind = self.banks[0]
-            ends = self.row == self.beats - 1
-            done = ends and self.column == len(kind.formats) - 1
-            self.entry = (self.sizes[kind.formats[self.column]], done)
-            self.row = 0 if ends else self.row + 1
-            if ends:
-                self.column = 0 if done else self.column + 1
-            if done:
-                self.banks.pop(0)
-        self.level, self.flush = level, flush
 
 
 class Epilogue:
