@@ -147,9 +147,7 @@ def _walkers() -> list[Proof]:
         Proof("loads", lambda: LoadsProof(NARROW), mode="prove", depth=2, heavy=True),
         Proof("loads_cover", lambda: LoadsProof(NARROW), mode="cover", depth=24, heavy=True),
         Proof("stores", lambda: StoresProof(stores), mode="prove", depth=2, heavy=True),
-        Proof(
-            "stores_cover", lambda: StoresProof(stores), mode="cover", depth=12, heavy=True
-        ),
+        Proof("stores_cover", lambda: StoresProof(stores), mode="cover", depth=12, heavy=True),
     ]
 
 

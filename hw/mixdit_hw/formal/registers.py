@@ -87,6 +87,7 @@ class RegistersProof(wiring.Component):
         """Return the value at each offset that has one."""
         config, shape = self._config, self._config.shape
         features = sum(1 << i for i, name in enumerate(STEPS) if name in shape.steps)
+        features |= config.transposes << 4
         for i, fmt in enumerate(config.array.block_formats):
             features |= fmt.magnitude_bits << 8 + 4 * i
         table: dict[int, Value] = {
