@@ -134,16 +134,17 @@ def test_output_buffer(monkeypatch, old, new, property_):
 @pytest.mark.parametrize(
     ("old", "new", "property_"),
     [
-        ("done & (last_in_section | last_in_group))", "done & last_in_section)", "packet_a_0"),
+        ("done & (last_in_section | last_in_group))", "done & last_in_section)", "packet_"),
         ("(have & (used == limit))", "0", "bad_length"),
-        ("port.last.eq(left == 1)", "port.last.eq(left == 2)", "flags_a"),
+        ("word.last.eq(left == 1)", "word.last.eq(left == 2)", "flags_"),
         ("known.eq(tag < len(formats))", "known.eq(1)", "bad_format"),
-        ("unpacker.digit.eq(digits - 1 - digit)", "unpacker.digit.eq(digit)", "packet_a_0"),
+        ("unpacker.digit.eq(digits - 1 - digit)", "unpacker.digit.eq(digit)", "packet_"),
     ],
 )
 def test_loader(monkeypatch, old, new, property_):
     harness = partial(loading.LoadingProof, loading.two_formats())
-    assert property_ in fails(monkeypatch, loader, loading, "Loader", old, new, harness, 13)
+    found = fails(monkeypatch, loader, loading, "Loader", old, new, harness, 13)
+    assert any(name.startswith(property_) for name in found)
 
 
 @HEAVY
