@@ -154,7 +154,7 @@ def _walkers() -> list[Proof]:
 def _operand_path() -> list[Proof]:
     loading, stored = LoadingProof, QuantizerProof
     found = []
-    for clusters, depth in ((1, 15), (2, 13)):
+    for clusters, depth in ((1, 12), (2, 9)):
 
         def build(clusters: int = clusters) -> wiring.Component:
             return ResultsProof(stacked_clusters(clusters))
@@ -166,9 +166,9 @@ def _operand_path() -> list[Proof]:
         ]
     return [
         *found,
-        Proof("loading", lambda: loading(two_formats()), depth=13, heavy=True),
+        Proof("loading", lambda: loading(two_formats()), depth=11, heavy=True),
         Proof("loading_cover", lambda: loading(two_formats()), mode="cover", depth=16, heavy=True),
-        Proof("stored", lambda: stored(half_groups()), depth=13, heavy=True),
+        Proof("stored", lambda: stored(half_groups()), depth=10, heavy=True),
         Proof("stored_cover", lambda: stored(half_groups()), mode="cover", depth=20, heavy=True),
     ]
 
