@@ -55,7 +55,7 @@ def follow(
 
 
 class LoadsProof(wiring.Component):
-    """A load walker with free commands of up to 3 x 3 tiles, and a reader that takes when it likes.
+    """A load walker with free GEMMs of up to 3 x 3 tiles, and a reader that takes when it likes.
 
     Beside it is what is due: tags, stationary tiles, a streamed tile, what a tile of C needs.
     """
@@ -73,12 +73,21 @@ class LoadsProof(wiring.Component):
         self._inside = inside = open_unit(dut)
         wiring.connect(m, wiring.flipped(self), dut)
         assume_tiles(m, self.command, BITS)
+        of_convert = ("is_convert", "transposed", "source_bf16")
+        assume(m, ~Cat(self.command.payload[name] for name in of_convert).any())
         loop = inside.submodules.loop
         open_unit(loop)
         taken = self.command.valid & self.command.ready
         events = taken, ~dut._states["IDLE"], dut._start
         kept, order = follow(m, self.command.payload, loop, events, BITS)
         check(m, "command", implies(~dut._states["IDLE"], dut._command == kept))
+        of_gemm = ("IDLE", "START", "TAGS", "STATIONARY", "STREAMED", "TILE")
+        known = Cat(dut._states[name] for name in of_gemm).any()
+        check(
+            m,
+            "gemm",
+            known & implies(~dut._states["IDLE"], ~Cat(kept[name] for name in of_convert).any()),
+        )
         idle = dut._states["IDLE"] | dut._states["START"]
         check(m, "active", order.active == ~idle)
         self._check_requests(m, kept, order, loop)

@@ -10,9 +10,10 @@ from mixdit_hw.formal.inside import open_unit
 from mixdit_hw.formal.properties import check, cover, implies, never_reset
 from mixdit_sw.engine.commands import COMMAND_WORDS, FIELDS, STEPS, Error
 
-END, GEMM = 1, 2
+END, GEMM, CONVERT = 1, 2, 3
 OPERAND = 2
 SIZES = ("row_tiles", "col_tiles", "panel", "k_blocks", "a_words", "b_words", "a_beats", "b_beats")
+OF_CONVERT = SIZES[:3]
 DISTANCES = ("c_row_beats", "c_col_beats", "residual_row_beats", "residual_col_beats")
 
 
@@ -43,14 +44,24 @@ def command_error(raw: Value, config: EngineConfig) -> Value:
     unbuilt = [field["steps"][i] for i, name in enumerate(STEPS) if name not in config.steps]
     far = [field[name] >= 1 << config.beat_bits for name in DISTANCES if config.beat_bits < 32]
     addresses = [field[name] for name in FIELDS if name.endswith("_address")]
+    is_gemm, is_convert = (field["opcode"] == opcode for opcode in (GEMM, CONVERT))
+    own = Mux(is_gemm, field["transposed"] | field["source_bf16"], _bad_conversion(field, config))
+    sizes = [Cat(field[name] == 0 for name in names).any() for names in (SIZES, OF_CONVERT)]
     rules = {
-        Error.FIELD: Cat(*outside, *unbuilt, *far, _bad_output(field, config)).any(),
-        Error.SIZE: Cat(field[name] == 0 for name in SIZES).any(),
+        Error.FIELD: Cat(*outside, *unbuilt, *far, _bad_output(field, config), own).any(),
+        Error.SIZE: Mux(is_gemm, *sizes),
         **address_rules(addresses, config),
-        Error.CAPACITY: _too_much(field, config),
+        Error.CAPACITY: is_gemm & _too_much(field, config),
     }
-    is_gemm, is_end = field["opcode"] == GEMM, field["opcode"] == END
-    return Mux(is_gemm, lowest(rules), Mux(is_end, Error.NONE, Error.OPCODE))
+    others = Mux(field["opcode"] == END, Error.NONE, Error.OPCODE)
+    return Mux(is_gemm | is_convert, lowest(rules), others)
+
+
+def _bad_conversion(field: dict[str, Value], config: EngineConfig) -> Value:
+    """Return whether a CONVERT is not as it must be, its tiles apart."""
+    apart = (field["output"] != OPERAND) | (field["panel"] != field["col_tiles"])
+    unbuilt = field["transposed"] & (not config.transposes)
+    return apart | (field["steps"] != 0) | unbuilt
 
 
 def _bad_output(field: dict[str, Value], config: EngineConfig) -> Value:
@@ -211,16 +222,20 @@ class RulesProof(wiring.Component):
     def _hands_on(self, m: Module, given: Signal) -> None:
         """Check that only what is right is handed on, as it was given."""
         states, payload = self._dut._states, self.commands.payload
-        right = (given[:8] == GEMM) & (command_error(given, self._config) == Error.NONE)
+        is_convert = given[:8] == CONVERT
+        right = (given[:8] == GEMM) | is_convert
+        right = right & (command_error(given, self._config) == Error.NONE)
         check(m, "right_command", implies(states["HAND_ON"], right))
         check(m, "end", implies(states["FINISH"], given[:8] == END))
-        for name in payload.shape().members:
+        offered = self.commands.valid
+        check(m, "is_convert", implies(offered, payload.is_convert == is_convert))
+        for name in [name for name in payload.shape().members if name in FIELDS]:
             place = FIELDS[name]
             field = given[32 * place.word + place.bit :][: place.width]
             mine = Value.cast(payload[name])
             if name.endswith("_address"):
                 mine = mine << self._shift
-            check(m, f"field_{name}", implies(self.commands.valid, mine == field))
+            check(m, f"field_{name}", implies(offered, mine == field))
         wait = given[9]
-        offered = states["HAND_ON"] & (~wait | self.quiet)
-        check(m, "waits_for_quiet", self.commands.valid == offered)
+        may = states["HAND_ON"] & (~wait | self.quiet)
+        check(m, "waits_for_quiet", offered == may)

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 
 from mixdit_hw.config import ArrayConfig
 from mixdit_hw.engine.config import EngineConfig
+from mixdit_hw.engine.source import Origin
 from mixdit_hw.engine.store import StoreWalker
 from mixdit_hw.formal.axi import check_stays
 from mixdit_hw.formal.inside import find, open_unit
@@ -101,6 +102,8 @@ class StoresProof(wiring.Component):
         completes = in_group == shape.group_tiles - 1
         tag = tags.word_select(group, TAG_BITS)
         unknown = is_operand & (tag >= len(shape.formats))
+        from_memory = Mux(kept.transposed, Origin.TURNED, Origin.MEMORY)
+        origin = Mux(kept.is_convert, from_memory, Origin.ARRAY)
         fp32 = shape.tile_beats
         beats = Mux(kept.output == Output.BF16, fp32 // 2, fp32)
         for name, condition in {
@@ -108,6 +111,7 @@ class StoresProof(wiring.Component):
             "offered": self.tile.valid == ~unknown,
             "steps": tile.steps == kept.steps,
             "output": tile.output == kept.output,
+            "origin": tile.origin == origin,
             "source": tile.write.source == is_operand,
             "stored": tile.stored == (~is_operand | completes),
             "beats": implies(

@@ -11,6 +11,7 @@ from mixdit_sim.engine.rtl import Fault
 from mixdit_sw.engine.commands import Error
 from mixdit_sw.engine.compiler import LayerGemm, compile_gemms
 from mixdit_sw.engine.schedule import result_bytes
+from mixdit_sw.engine.shape import digit_words
 from mixdit_sw.formats import MX4, MX6, MX9
 
 
@@ -172,7 +173,10 @@ def nan_operands(rng, config):
         x[rng.random((rows, k)) < rng.choice([0, 0.1, 1])] = rng.choice([np.nan, np.inf, -np.inf])
         formats = tuple((MX4, MX6, MX9)[i] for i in rng.integers(3, size=-(-k // 16)))
         operands.append(quantize_mapped(x, formats))
-    stored = random_formats(rng, -(-n // 16)) if k < 160 and rng.random() < 0.5 else None
+    held = config.shape.group_tiles * digit_words(operands[1].formats)
+    stored = None
+    if held <= config.words and rng.random() < 0.5:
+        stored = random_formats(rng, -(-n // 16))
     bf16 = bool(stored is None and rng.random() < 0.5)
     gemms = [LayerGemm(a=operands[0], b=operands[1], bf16=bf16, as_operand=stored)]
     case = Case(gemms, compile_gemms(gemms, config.shape), random_timing(rng))

@@ -1,5 +1,6 @@
 """Verilog of an engine that holds many mutants of itself, one of which an input chooses."""
 
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,11 +69,24 @@ _PAUSES = """\
 
 @dataclass(frozen=True)
 class Mutant:
-    """A mutant: its number, the unit it is in, and what Yosys did (its `mutate` options)."""
+    """A mutant.
+
+    Members
+    -------
+    number : int
+        What `mutant` must be.
+    unit : str
+        Where it is.
+    change : str
+        What Yosys did: its `mutate` options.
+    is_idle : bool
+        It changes nothing: sets a constant to what it is, or a value that is left undefined.
+    """
 
     number: int
     unit: str
     change: str
+    is_idle: bool
 
 
 def mutated_testbench(config, words, counts: Mapping[str, int], seed: int):
@@ -97,14 +111,26 @@ def mutated_testbench(config, words, counts: Mapping[str, int], seed: int):
     )
     key = content_key(engine, settings)
     folder = cached_folder("mutation", key, lambda path: _mutate(path, engine, counts, seed))
-    mutants = []
+    mutated = (folder / "mutated.v").read_text()
+    idle, mutants = idle_mutants(mutated), []
     for unit in counts:
         for line in (folder / f"{unit}.txt").read_text().splitlines():
-            mutants.append(Mutant(len(mutants) + 1, unit, line.partition("-mode ")[2]))
+            number = len(mutants) + 1
+            mutants.append(Mutant(number, unit, line.partition("-mode ")[2], number in idle))
     rest = _with_more_ports(bench[len(engine) :])
     # A bit that depends on another of its word looks like a loop.
     head = "/* verilator lint_off UNOPTFLAT */\n"
-    return head + (folder / "mutated.v").read_text() + rest, mutants
+    return head + mutated + rest, mutants
+
+
+def idle_mutants(verilog: str) -> set[int]:
+    """Return the numbers of mutants whose value is the original's, or that of an undefined bit."""
+    chosen = dict(re.findall(r"assign (_\d+_) = mutant == 16'h([0-9a-f]{4});", verilog))
+    idle = set()
+    for name, new, old in re.findall(r"= (_\d+_) \? (\S+) : (\S+);", verilog):
+        if name in chosen and (new == old or old == "1'hx"):
+            idle.add(int(chosen[name], 16))
+    return idle
 
 
 def _mutate(folder: Path, engine: str, counts: Mapping[str, int], seed: int) -> None:

@@ -54,7 +54,8 @@ class MutantBench(EngineBench):
         return [*seen, await self.read(Register.LIST_ADDRESS)]
 
     async def set_address(self, address):
-        """Write LIST_ADDRESS byte by byte, over what must not stay."""
+        """Write LIST_ADDRESS byte by byte, over what must not stay; return what it is meanwhile."""
+        seen = []
         for half in range(2):
             offset = Register.LIST_ADDRESS + 4 * half
             word = address >> 32 * half & 0xFFFF_FFFF
@@ -62,6 +63,8 @@ class MutantBench(EngineBench):
             for byte in range(4):
                 mask = 255 << 8 * byte
                 await self.write(offset, word & mask | ~word & ~mask & 0xFFFF_FFFF, 1 << byte)
+                seen.append(await self.read(offset))
+        return seen
 
     async def run_trial(self, trial):
         """Return how a trial ended: the end's cycle, and all registers before and after."""
@@ -70,8 +73,7 @@ class MutantBench(EngineBench):
             getattr(dut, name).value = value
         await self.pulse("load")
         waited = await self.keep_waiting()
-        await self.set_address(trial["list_address"])
-        seen = list(waited)
+        seen = [*waited, *await self.set_address(trial["list_address"])]
         for enable in (0, 1):
             await self.write(Register.INTERRUPT_ENABLE, enable)
             seen.append(await self.read(Register.INTERRUPT_ENABLE))

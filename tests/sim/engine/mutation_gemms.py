@@ -81,6 +81,24 @@ def stored_ties(rng, rows, blocks):
     )
 
 
+def stored_words(rng, rows, n, *formats):
+    """A GEMM that stores its residual as an operand: elements at the edges of each rounding."""
+    exponents = rng.choice([1, 3, 60, 127, 128, 200, 247, 254], (rows, n // 16)).repeat(16, axis=1)
+    near = exponents - rng.choice([0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 25], (rows, n))
+    words = hard_words(near, rng)
+    # Half a last bit of each format, a little more, a little less.
+    place = rng.integers(14, 24, (rows, n), dtype=np.uint32)
+    half = np.uint32(1) << place
+    tie = (words & ~(half - np.uint32(1))) | half >> np.uint32(1)
+    tie += rng.integers(-1, 2, (rows, n)).astype(np.uint32)
+    words = np.where(rng.random((rows, n)) < 0.7, tie, words)
+    words[rng.random((rows, n)) < 0.1] = 0
+    words[rng.random((rows, n)) < 0.002] = 0x7F800000
+    zero = gemm(rng, rows, 16, n, (MX4,), (MX4,), stored=formats)
+    a = quantize_mapped(np.zeros((rows, 16), np.float32), (MX4,))
+    return replace(zero, a=a, residual=as_float32(words.astype(np.uint32)))
+
+
 def special_epilogue(rng, size):
     """A GEMM whose epilogue's operands are zeros, infinities, NaN, and both ends of FP32."""
     plain = gemm(rng, size, 16, size, (MX9,), (MX9,))

@@ -11,6 +11,7 @@ from mutation_gemms import (
     hard_sums,
     special_epilogue,
     stored_ties,
+    stored_words,
 )
 from mutation_hostile import hostile_trials
 from mutation_trial import CONFIG, ORIGINS, STEPS, good, planned
@@ -56,8 +57,8 @@ def _layers(rng):
     # Results are the bottleneck, or the epilogue's operands.
     slow = [gemm(rng, 8, 16, 8, (MX6,), (MX6,), steps=STEPS)]
     yield planned(slow, [Schedule(False, 4)], MemoryTiming(150, 1, 7))
-    # Tiles that nearly fill a buffer; more tiles than a byte counts.
-    deep = [gemm(rng, 2, 16 * k, 2, (a,), (b,)) for k, a, b in ((63, MX6, MX4), (31, MX9, MX6))]
+    # Tiles that fill a buffer; more tiles than a byte counts.
+    deep = [gemm(rng, 2, 16 * k, 2, (a,), (b,)) for k, a, b in ((83, MX6, MX4), (41, MX9, MX6))]
     yield planned(deep, [Schedule(False, 1), Schedule(True, 1)], MemoryTiming(1, 2, 1))
     # More bursts without response than the writer has room for.
     flood = [gemm(rng, 10, 16, 80, (MX4,), (MX4,))]
@@ -101,6 +102,8 @@ def _numbers(rng):
     yield planned(sums, [Schedule(False, 2)], MemoryTiming(2, 2, 1))
     fast = MemoryTiming(2, 4, 1)
     yield planned([stored_ties(rng, 20, 6)], [Schedule(True, 8)], fast)
+    for formats in ((MX9,), (MX6,), (MX4,), MIXED):
+        yield planned([stored_words(rng, 40, 64, *formats)], [Schedule(True, 8)], fast)
     yield planned([special_epilogue(rng, 20)], [Schedule(False, 4)], fast)
     for formats in (((MX9,), (MX9,)), ((MX9, MX6), (MX4, MX9)), ((MX6,), (MX6,))):
         yield planned([hard_sums(rng, 24, 128, *formats)], [Schedule(False, 2)], fast)
