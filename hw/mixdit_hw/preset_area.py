@@ -118,7 +118,6 @@ def report_preset(
     """
     target = target or best_target()
     machine, top = _whole(machine)
-    # Yosys 0.70 fails on the ports of a top's parts in its FPGA flows.
     by_kind = find_target(target).kind != "fpga"
     array = machine.array if isinstance(machine, EngineConfig) else machine
     report = synthesize(

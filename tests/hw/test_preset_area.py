@@ -6,13 +6,11 @@ from pathlib import Path
 import pytest
 
 from mixdit_hw.area_kinds import KINDS, kind_of, rules_of
-from mixdit_hw.area_picture import draw_area
 from mixdit_hw.config import get_preset
 from mixdit_hw.engine.config import get_engine
 from mixdit_hw.generate import cached_verilog
 from mixdit_hw.preset_area import report_preset
 from mixdit_hw.synth.hierarchy import split_units
-from mixdit_sw.errors import MixditError
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +59,3 @@ def test_every_number_has_a_log(array):
     for unit in array.units[:-1]:
         assert Path(unit.log).is_file()
         assert Path(unit.log).with_name("stat.json").is_file()
-
-
-def test_fpga_has_units_and_no_kinds(tmp_path):
-    tiny = dataclasses.replace(get_preset("tiny"), interleave=2)
-    report = report_preset(tiny, target="ice40")
-    assert report.kinds == report.groups == []
-    assert report.units[-1].ge is None and report.units[-1].area > 100
-    with pytest.raises(MixditError, match="target ice40 has not"):
-        draw_area(report, "tiny", tmp_path / "area.png")
