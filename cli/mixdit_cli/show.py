@@ -89,8 +89,10 @@ def area(report: AreaReport) -> None:
 
 def preset_area(report: PresetReport) -> None:
     """Show areas by kind and by unit, memories, and the clock or why there is none."""
-    _out.print(_kind_table(report))
-    _out.print(_memory_table(report))
+    if report.kinds:
+        _out.print(_kind_table(report))
+    if report.memories:
+        _out.print(_memory_table(report))
     _out.print(_area_table(report, logs=True))
     _clock(report)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mixdit_hw.area_kinds import ARRAY, EPILOGUE, SURROUNDINGS
 from mixdit_hw.preset_area import KindReport, PresetReport
 from mixdit_hw.tools import require_package
+from mixdit_sw.errors import MixditError
 from mixdit_sw.files import write_atomically
 
 Box = tuple[float, float, float, float]
@@ -56,8 +57,10 @@ def draw_area(report: PresetReport, title: str, path: Path) -> None:
     Raises
     ------
     MixditError
-        If matplotlib is not installed.
+        If there are no kinds, or matplotlib is not installed.
     """
+    if not report.kinds:
+        raise MixditError(f"A picture shows kinds, which target {report.units[-1].target} has not")
     require_package("matplotlib")
     import matplotlib
 

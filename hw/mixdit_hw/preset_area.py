@@ -96,6 +96,8 @@ def report_preset(
 ) -> PresetReport:
     """Synthesize an engine, or an array that is in none, every part of it apart.
 
+    For FPGAs the parts of the top are one unit, and there are no kinds.
+
     Parameters
     ----------
     machine : ArrayConfig or EngineConfig
@@ -116,6 +118,7 @@ def report_preset(
     """
     target = target or best_target()
     machine, top = _whole(machine)
+    by_kind = find_target(target).kind != "fpga"
     array = machine.array if isinstance(machine, EngineConfig) else machine
     report = synthesize(
         cached_verilog(machine, top, progress),
@@ -123,11 +126,11 @@ def report_preset(
         target,
         SynthOptions(recipe=recipe),
         progress,
-        open_top=True,
+        open_top=by_kind,
         memory_limit_bits=memory_limit_bits,
     )
     plain = describe(report, recipe, array.peak_macs_per_cycle["mx6xmx6"])
-    kinds = _kinds(report)
+    kinds = _kinds(report) if by_kind else []
     return PresetReport(
         **vars(plain),
         top=top,
@@ -184,7 +187,7 @@ def _kinds(report: SynthReport) -> list[KindReport]:
 def _shares(unit: UnitArea, target_name: str) -> dict[str, float]:
     """Area of one instance of a unit, by kind."""
     own, rules, target = kind_of(unit.name).name, rules_of(unit.name), find_target(target_name)
-    if not rules or target.kind == "fpga":
+    if not rules:
         return {own: unit.area}
     return shared_out((unit.folder / "netlist.v").read_text(), target, rules, own)
 

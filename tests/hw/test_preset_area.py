@@ -59,11 +59,3 @@ def test_every_number_has_a_log(array):
     for unit in array.units[:-1]:
         assert Path(unit.log).is_file()
         assert Path(unit.log).with_name("stat.json").is_file()
-
-
-def test_fpga_has_kinds_in_luts():
-    tiny = dataclasses.replace(get_preset("tiny"), interleave=2)
-    report = report_preset(tiny, target="ice40")
-    assert all(kind.ge is None for kind in report.kinds)
-    total = report.units[-1]
-    assert sum(kind.area for kind in report.kinds) == pytest.approx(total.area)
