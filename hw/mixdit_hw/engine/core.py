@@ -95,7 +95,7 @@ class Core(wiring.Component):
         for name, height in zip("ab", config.heights, strict=True):
             self._buffer(m, name, height, loader, feed)
         self._compute(m, feed, array, output)
-        m.submodules.source = source = Source(config)
+        m.submodules.memory_source = source = Source(config)
         finished, extra = self._finish(m, output)
         self._read(m, reader, load_walker, loader, source, store_walker, extra)
         ways = {
