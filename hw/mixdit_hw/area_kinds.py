@@ -38,7 +38,11 @@ KINDS = (
     DRAIN,
     Kind("sequencer", ARRAY, ("*.sequencer",)),
     Kind("converters", SURROUNDINGS, ("converter_*",)),
-    Kind("reorder and pack", SURROUNDINGS, ("*.quantizer*", "*.memory_source*", "*.gather*", "transpose_*")),
+    Kind(
+        "reorder and pack",
+        SURROUNDINGS,
+        ("*.quantizer*", "*.memory_source*", "*.gather*", "transpose_*"),
+    ),
     Kind("unpackers", SURROUNDINGS, ("unpacker_*",)),
     Kind("loader", SURROUNDINGS, ("*.loader*", "gearbox_lane_*")),
     Kind(

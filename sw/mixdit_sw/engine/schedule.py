@@ -7,7 +7,6 @@ from mixdit_sw.engine.shape import EngineShape, digit_words, stored_formats
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import Format
 
-
 BUS_SHARE = 0.9
 """Words a cycle that schedules count on, of one: few memories give every one."""
 
