@@ -102,7 +102,7 @@ FAULTS = {
     "operands_one_stage_early": (
         epilogue,
         "starts",
-        lambda steps, exact=epilogue.starts: {s: max(k - 1, 0) for s, k in exact(steps).items()},
+        lambda *args, exact=epilogue.starts: {s: max(k - 1, 0) for s, k in exact(*args).items()},
     ),
 }
 
