@@ -70,7 +70,7 @@ def test_steps_that_are_not_built_are_ignored(steps):
 
 def test_multiplier_blocks_take_a_stage_more():
     shape = EpilogueConfig(4, 2, 4, fabric="fpga")
-    assert Epilogue(shape).latency == latency(STEPS) + 2
+    assert latency(STEPS, "fpga") == latency(STEPS) + 2
     subsets = np.random.default_rng(1).permutation(np.array(SUBSETS, object))
     check(shape, [tuple(on) for on in subsets], valid=0.8, extra=0.6, ready=0.7)
 
