@@ -99,8 +99,8 @@ def check_loop(m: Module, loop: TileLoop, order: TileOrder) -> None:
         "panel_tiles": loop.panel_tiles == order.end - order.first,
         "backwards": loop.backwards == order.back,
         "left": loop._left == order.stationary - order.first,
-        "tile": loop._tile == order.t - order.first,
-        "step": loop._step == order.way(order.s),
+        "tile": loop._tile == order.t - order.first + 1,
+        "step": loop._step == order.way(order.s) + 1,
     }.items():
         check(m, name, implies(order.active, condition))
 
