@@ -27,6 +27,7 @@ from mixdit_hw.engine.config import (
 )
 from mixdit_sim import gemm as sim_gemm
 from mixdit_sw import quantize_file
+from mixdit_sw.errors import MixditError
 from mixdit_sw.files import load_matrix, save_npy
 from mixdit_sw.formats import MODES, Rounding
 
@@ -59,7 +60,7 @@ def quantize(
 ) -> None:
     """Quantize a tensor along its last axis, or turn one back."""
     load_user_formats(formats)
-    check_outputs(out, json_file)
+    check_outputs(out, json_file, inputs=(source, formats))
     with show.working("Dequantizing" if dequantize else "Quantizing"):
         if dequantize:
             report = quantize_file.dequantize_npz(source, out)
@@ -100,6 +101,8 @@ def gemm(
 ) -> None:
     """Multiply on the array: in floating point, by the golden model, or on simulated RTL."""
     load_user_formats(formats)
+    if layer is not None and plan is None:
+        raise MixditError("--layer is a layer of a plan: give --plan too")
     options = sim_gemm.GemmOptions(
         a_format=a_format,
         b_format=b_format,
@@ -114,7 +117,9 @@ def gemm(
         head=head,
     )
     array = machine_of(preset, config)
-    check_outputs(out, json_file, waves)
+    channels = [Path(value) for value in (high_channels, b_high_channels) if value]
+    inputs = (a, b, plan, config, formats, *channels)
+    check_outputs(out, json_file, waves, inputs=inputs)
     with show.working(f"Multiplying ({backend})") as progress:
         c, report = sim_gemm.run_gemm(load_matrix(a), load_matrix(b), array, options, progress)
     save_npy(out, c)
@@ -153,7 +158,7 @@ def sample(
         policy=policy,
         simulator=simulator,
     )
-    check_outputs(out, json_file)
+    check_outputs(out, json_file, inputs=(policy,))
     with show.working(f"Sampling ({backend})") as progress:
         image, report = sample_image(load_dit(), get_engine(preset), options, progress)
     save_png(out, image)

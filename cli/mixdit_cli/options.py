@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -55,11 +56,14 @@ def engine_of(preset: str, config: Path | None) -> EngineConfig:
     return machine if isinstance(machine, EngineConfig) else engine_for(machine)
 
 
-def check_outputs(*paths: Path | None) -> None:
-    """Check, before the work, that files can be written and are different ones."""
+def check_outputs(*paths: Path | None, inputs: Iterable[Path | None] = ()) -> None:
+    """Check, before the work, that files can be written, are different ones, and no inputs."""
     outputs = [path for path in paths if path is not None]
+    read = {path.resolve() for path in inputs if path is not None}
     for path in outputs:
         check_writable(path)
+        if path.resolve() in read:
+            raise MixditError(f"{path} is read: write to another file")
     if len({path.absolute() for path in outputs}) < len(outputs):
         raise MixditError("Outputs must be different files")
 

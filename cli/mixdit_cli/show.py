@@ -102,6 +102,8 @@ def _clock(report: AreaReport) -> None:
     if total.fmax_mhz is not None:
         _out.print(f"Fmax {total.fmax_mhz:.1f} MHz (register to register, no wires)")
         _out.print(f"slowest: {report.path}; log {total.log}", highlight=False)
+        if report.recipe == "reference":
+            _out.print("(recipe reference buffers no nets: for a clock take --recipe sized)")
     else:
         _out.print(f"no Fmax: {report.no_timing}", highlight=False)
     _out.print(f"{report.tool}, recipe {report.recipe}, netlist {report.netlist}", highlight=False)

@@ -184,6 +184,16 @@ def test_output_is_checked_before_the_work(option, mixdit, inputs, monkeypatch):
     assert done.status == 2 and "it is a folder" in done.err
 
 
+@pytest.mark.parametrize("option", ["--out", "--json"])
+@pytest.mark.parametrize("name", ["a.npy", "b.npy"])
+def test_inputs_are_not_replaced(name, option, mixdit, inputs):
+    before = (inputs.folder / name).read_bytes()
+    outputs = {"--out": inputs.folder / "c.npy", option: inputs.folder / name}
+    done = mixdit(*inputs.gemm, *(word for pair in outputs.items() for word in pair))
+    assert done.status == 2 and "is read: write to another file" in done.err
+    assert (inputs.folder / name).read_bytes() == before
+
+
 def test_failed_write_leaves_the_old_file(refused, inputs, monkeypatch):
     out = inputs.write("c.npy", "old")
 

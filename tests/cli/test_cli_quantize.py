@@ -156,7 +156,7 @@ def test_results_and_sources_stay_apart(refused, inputs):
     _, source = tensor(inputs)
     out = inputs.folder / "x.npz"
     assert "different files" in refused("quantize", source, "--out", out, "--json", out)
-    assert "must not replace its source" in refused("quantize", source, "--out", source)
+    assert "is read: write to another file" in refused("quantize", source, "--out", source)
     assert "no ordinary file" in refused("quantize", source, "--out", "/dev/null")
 
 
