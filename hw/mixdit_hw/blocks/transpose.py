@@ -78,7 +78,7 @@ class Transpose(wiring.Component):
 
         word = self._columns * self._width
         came = Cat(self.i.payload.as_value(), Const(0, (size - beats) * word))
-        turned = _rotate_up(came, row, word)
+        turned = _rotate_up(m, "turned", came, row, word)
         banks = []
         for n in range(size):
             bank = Memory(shape=word, depth=HALVES * beats, init=[])
@@ -96,7 +96,7 @@ class Transpose(wiring.Component):
             banks.append(fro.data)
         back = Signal(range(size))
         m.d.comb += back.eq(-shown)
-        groups = _rotate_up(Cat(banks), back, word)
+        groups = _rotate_up(m, "groups", Cat(banks), back, word)
         for column in range(self._columns):
             for n in range(size):
                 place_out = self.o.payload[column * size + n]
@@ -105,8 +105,11 @@ class Transpose(wiring.Component):
         return m
 
 
-def _rotate_up(words: Value, places: Value, width: int) -> Value:
+def _rotate_up(m: Module, name: str, words: Value, places: Value, width: int) -> Value:
     """Return words of so many bits, the word at n moved to n + places, modulo their number."""
     for level in range(ceil_log2(len(words) // width)):
-        words = Mux(places[level], words.rotate_left(width << level), words)
+        # A signal for each level: as one expression it would double with each.
+        moved = Signal(len(words), name=f"{name}_{level}")
+        m.d.comb += moved.eq(Mux(places[level], words.rotate_left(width << level), words))
+        words = moved
     return words

@@ -92,9 +92,9 @@ def test_fault_is_seen(monkeypatch):
     exact = transpose._rotate_up
     calls = []
 
-    def lazy(words, places, width):
+    def lazy(m, name, words, places, width):
         calls.append(places)
-        return words if len(calls) == 1 else exact(words, places, width)
+        return words if len(calls) == 1 else exact(m, name, words, places, width)
 
     monkeypatch.setattr(transpose, "_rotate_up", lazy)
     x = tiles(2)
