@@ -1,4 +1,4 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests, and what several of them are made of."""
 
 import pytest
 

@@ -11,4 +11,4 @@ def filled(kind, config):
         for parameter in model.parameters():
             if parameter.requires_grad and not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval().requires_grad_(False)
+    return model.eval()

@@ -43,7 +43,7 @@ MACS = 2 * (4 * 24 * (72 + 24 + 48 + 48) + 2 * 2 * 4 * 4 * 12)
 
 @pytest.fixture
 def bundle():
-    return DiTBundle(model=filled(DiT, CONFIG), schedule=Schedule(), facts={})
+    return DiTBundle(model=filled(DiT, CONFIG).requires_grad_(False), schedule=Schedule(), facts={})
 
 
 def with_policy(policy, tmp_path, options=SHORT):

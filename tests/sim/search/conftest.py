@@ -1,7 +1,7 @@
 """A model that is measured in no time, as a weight file."""
 
 import pytest
-import torch
+from filled_model import filled
 
 from mixdit_sim.search.measure import Task, subject
 from mixdit_sw.models.dit import DiT, DiTConfig
@@ -16,11 +16,8 @@ TINY = DiTConfig(patch=14, hidden=64, heads=2, depth=2, mlp_ratio=2)
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def nothing_kept(one_thread):
     yield
-    torch.set_num_threads(before)
     subject.cache_clear()
 
 
@@ -29,13 +26,7 @@ def untrained():
     """Save a model of random weights; return its path."""
 
     def save(config, path):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1)
-            model = DiT(config)
-            for parameter in model.parameters():
-                if parameter.requires_grad and not parameter.any():
-                    torch.nn.init.normal_(parameter, std=0.2)
-        save_dit(path, model, Schedule(), {})
+        save_dit(path, filled(DiT, config), Schedule(), {})
         return path
 
     return save

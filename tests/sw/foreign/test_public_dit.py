@@ -23,7 +23,7 @@ CONFIG = DiTConfig(image_size=8, channels=4, patch=2, hidden=40, heads=2, depth=
 
 @pytest.fixture
 def model():
-    return filled(PublicDiT, CONFIG)
+    return filled(PublicDiT, CONFIG).requires_grad_(False)
 
 
 @pytest.fixture

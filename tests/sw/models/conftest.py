@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from filled_model import filled
 
 from mixdit_sw.models.data import Split
 from mixdit_sw.models.dit import DiT, DiTConfig
@@ -10,12 +11,8 @@ TINY = DiTConfig(image_size=8, patch=4, hidden=16, heads=2, depth=2, mlp_ratio=2
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Run the tiny models on one thread: faster, and independent of the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def always_one_thread(one_thread):
+    """Small models are faster so."""
 
 
 @pytest.fixture
@@ -26,13 +23,7 @@ def tiny_config():
 @pytest.fixture
 def tiny_model():
     """Seeded model whose zero-initialised layers are filled, so that every weight matters."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = DiT(TINY)
-        for parameter in model.parameters():
-            if parameter.requires_grad and not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval()
+    return filled(DiT, TINY)
 
 
 @pytest.fixture

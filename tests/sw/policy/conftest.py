@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from filled_model import filled
 
 from mixdit_sw.models.dit import DiT, DiTConfig
 from mixdit_sw.models.schedule import Schedule
@@ -12,22 +13,13 @@ SMALL = DiTConfig(image_size=8, patch=4, hidden=40, heads=2, depth=2, mlp_ratio=
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def always_one_thread(one_thread):
+    """Small models are faster so."""
 
 
 @pytest.fixture
 def small_model():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = DiT(SMALL)
-        for parameter in model.parameters():
-            if parameter.requires_grad and not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.2)
-    return model.eval().requires_grad_(False)
+    return filled(DiT, SMALL).requires_grad_(False)
 
 
 @pytest.fixture
