@@ -27,7 +27,7 @@ from mixdit_hw.engine.config import (
 from mixdit_hw.fpga.bitstream import make_bitstream
 from mixdit_hw.fpga.boards import BOARDS
 from mixdit_sim import estimate as sim_estimate
-from mixdit_sim.sweep.executors import dask_cluster, local_processes
+from mixdit_sim.executors import dask_cluster, local_processes
 from mixdit_sim.sweep.picture import draw_sweep
 from mixdit_sim.sweep.plan import read_sweep
 from mixdit_sim.sweep.run import PICTURE, run_sweep

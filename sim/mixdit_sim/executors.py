@@ -1,13 +1,13 @@
-"""Where points are measured: in processes here, or on a Dask cluster."""
+"""Where measurements run: in processes here, or on a Dask cluster."""
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from typing import Any
 
 from mixdit_hw.tools import require_package
@@ -25,9 +25,12 @@ class LocalExecutor(Executor):
     ----------
     jobs : int
         Processes.
+    begin : callable, optional
+        Prepares each of them.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, begin: Callable[[], None] | None = None) -> None:
+        self._begin = begin
         self._threads = ThreadPoolExecutor(jobs)
         self._slot = threading.local()
         self._pools: list[ProcessPoolExecutor] = []
@@ -46,20 +49,24 @@ class LocalExecutor(Executor):
         pool = getattr(self._slot, "pool", None)
         if pool is None:
             # Not forked: threads of this process (progress, torch) would be left behind half done.
-            pool = ProcessPoolExecutor(1, get_context("spawn"), _begin)
+            pool = ProcessPoolExecutor(1, get_context("spawn"), _begin, (self._begin,))
             self._slot.pool = pool
             self._pools.append(pool)
         try:
             return pool.submit(fn, *args, **kwargs).result()
         except BrokenProcessPool:
             self._slot.pool = None
-            raise MixditError("The process that measured it ended") from None
+            raise MixditError(
+                "The process that measured it ended: is there enough memory for so many?"
+            ) from None
 
 
-def _begin() -> None:
+def _begin(begin: Callable[[], None] | None) -> None:
     """Let this process end with its parent, and without a traceback on a terminal's Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if begin is not None:
+        begin()
 
 
 def _end_with_parent() -> None:
@@ -70,8 +77,12 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def local_processes(jobs: int | None = None) -> Iterator[Executor]:
+def local_processes(
+    jobs: int | None = None, begin: Callable[[], None] | None = None
+) -> Iterator[Executor]:
     """Run calls in processes on this machine, as many as it has cores unless told otherwise.
+
+    `begin` prepares each process. When interrupted, the calls that run are ended.
 
     Raises
     ------
@@ -80,9 +91,14 @@ def local_processes(jobs: int | None = None) -> Iterator[Executor]:
     """
     if jobs is not None and jobs < 1:
         raise MixditError(f"Jobs must be a positive number, not {jobs}")
-    executor = LocalExecutor(jobs or os.cpu_count() or 1)
+    executor = LocalExecutor(jobs or os.cpu_count() or 1, begin)
+    before = set(active_children())
     try:
         yield executor
+    except BaseException:
+        for child in set(active_children()) - before:
+            child.terminate()
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -4,33 +4,33 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
+import executor_calls
 import pytest
-import sweep_calls
 from distributed import LocalCluster
 
 from mixdit_hw import tools
-from mixdit_sim.sweep.executors import dask_cluster, local_processes
+from mixdit_sim.executors import dask_cluster, local_processes
 from mixdit_sw.errors import MixditError
 
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
     """Let the processes find the calls."""
-    here = Path(sweep_calls.__file__).parent
+    here = Path(executor_calls.__file__).parent
     monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
 
 def test_calls_run_in_processes_of_their_own():
     with local_processes(1) as executor:
-        first, second = (executor.submit(sweep_calls.where, i).result() for i in range(2))
+        first, second = (executor.submit(executor_calls.where, i).result() for i in range(2))
         assert first == second != os.getpid()
         with pytest.raises(MixditError, match="refused"):
-            executor.submit(sweep_calls.refuse, 0).result()
+            executor.submit(executor_calls.refuse, 0).result()
 
 
 def test_process_that_dies_takes_only_its_own_call():
     with local_processes(2) as executor:
-        calls = [executor.submit(sweep_calls.end_or_double, i) for i in (1, -1, 2, 3)]
+        calls = [executor.submit(executor_calls.end_or_double, i) for i in (1, -1, 2, 3)]
         with pytest.raises(MixditError, match="The process that measured it ended"):
             calls[1].result()
         assert [calls[i].result() for i in (0, 2, 3)] == [2, 4, 6]
@@ -59,9 +59,9 @@ def cluster_address(workers):
 
 def test_dask_workers_by_address():
     with cluster_address(1) as address, dask_cluster(address) as executor:
-        assert executor.submit(sweep_calls.end_or_double, 4).result() == 8
+        assert executor.submit(executor_calls.end_or_double, 4).result() == 8
         with pytest.raises(MixditError, match="refused"):
-            executor.submit(sweep_calls.refuse, 0).result()
+            executor.submit(executor_calls.refuse, 0).result()
 
 
 def test_dask_without_workers():
@@ -75,7 +75,7 @@ def test_dask_without_workers():
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://127.0.0.1", ""])
 def test_no_scheduler(address, monkeypatch):
-    monkeypatch.setattr("mixdit_sim.sweep.executors.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("mixdit_sim.executors.CONNECT_SECONDS", 1)
     with (
         pytest.raises(MixditError, match="No Dask scheduler answers at") as error,
         dask_cluster(address),

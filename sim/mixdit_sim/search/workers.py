@@ -1,16 +1,12 @@
-"""Where measurements run: in this process, in processes of this machine, or on a Dask cluster."""
+"""Where the measurements of a search run: also in this process."""
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from typing import Any
 
+from mixdit_sim.executors import dask_cluster, local_processes
 from mixdit_sw.errors import MixditError
-
-CONNECT_SECONDS = 10
 
 
 @contextmanager
@@ -33,12 +29,12 @@ def workers(count: int, address: str | None = None) -> Iterator[Executor]:
     if count < 0:
         raise MixditError(f"Workers must be at least 0, not {count}")
     if address is not None:
-        with _dask(address) as executor:
+        with dask_cluster(address) as executor:
             yield executor
     elif count == 0:
         yield Inline()
     else:
-        with _local(count) as executor:
+        with local_processes(count, _one_thread) as executor:
             yield executor
 
 
@@ -55,40 +51,7 @@ class Inline(Executor):
         return future
 
 
-@contextmanager
-def _local(count: int) -> Iterator[Executor]:
-    # Forked children would inherit torch's threads in whatever state they are.
-    context = multiprocessing.get_context("spawn")
-    before = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
-    try:
-        yield executor
-    except BrokenProcessPool:
-        raise MixditError("A worker process died: is there enough memory for so many?") from None
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-
-
-def _begin() -> None:
-    """Prepare a process: it leaves Ctrl-C to its parent, and takes one thread."""
+def _one_thread() -> None:
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-
-
-@contextmanager
-def _dask(address: str) -> Iterator[Executor]:
-    from distributed import Client
-
-    try:
-        client = Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError) as error:
-        reason = " ".join(str(error).split()) or "no answer"
-        raise MixditError(f"Cannot reach a Dask scheduler at {address}: {reason}") from None
-    with client:
-        if not client.nthreads():
-            raise MixditError(f"The Dask scheduler at {address} has no workers")
-        yield client.get_executor()

@@ -149,9 +149,9 @@ def test_no_workers():
 
 def test_no_scheduler(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("mixdit_sim.search.workers.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("mixdit_sim.executors.CONNECT_SECONDS", 0.2)
     with (
-        pytest.raises(MixditError, match="Cannot reach a Dask scheduler at tcp://127.0.0.1:1"),
+        pytest.raises(MixditError, match="No Dask scheduler answers at tcp://127.0.0.1:1"),
         workers(0, "tcp://127.0.0.1:1"),
     ):
         pass
