@@ -1,72 +1,11 @@
-"""Sizes of GEMMs, and in which order their tiles are walked through."""
+"""In which order the tiles of a GEMM are walked through."""
 
 import math
 from dataclasses import dataclass
 
-from mixdit_sw.engine.shape import EngineShape, digit_words, stored_formats
+from mixdit_sw.engine.gemm import GemmSize
+from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import Format
-
-
-@dataclass(frozen=True, kw_only=True)
-class GemmSize:
-    """A GEMM without its numbers.
-
-    Members
-    -------
-    m, n, k : int
-        C is (m, n), the sum over k channels.
-    a_formats, b_formats : tuple of Format
-        Format of each K-block.
-    steps : tuple of str
-        Steps of the epilogue that are on.
-    bf16 : bool
-        Store BF16.
-    as_operand : tuple of Format, optional
-        Store C as an operand, with these formats of its K-blocks.
-    a_source, b_source : int, optional
-        Number of the GEMM or conversion that stores A, or B.
-    """
-
-    m: int
-    n: int
-    k: int
-    a_formats: tuple[Format, ...]
-    b_formats: tuple[Format, ...]
-    steps: tuple[str, ...] = ()
-    bf16: bool = False
-    as_operand: tuple[Format, ...] | None = None
-    a_source: int | None = None
-    b_source: int | None = None
-
-    def tiles(self, shape: EngineShape) -> tuple[int, int]:
-        """Rows and columns of tiles; whole groups of columns if C is stored as an operand."""
-        group = 1 if self.as_operand is None else shape.group_tiles
-        return -(-self.m // shape.rows), -(-self.n // (shape.cols * group)) * group
-
-    def stored_formats(self, shape: EngineShape) -> tuple[Format, ...]:
-        """Formats of the K-blocks of C as an operand: those asked for, the last one repeated.
-
-        Raises
-        ------
-        MixditError
-            When they are not those of C's columns, or more than a section holds.
-        """
-        return stored_formats(self.as_operand or (), self.n, self.tiles(shape)[1], shape)
-
-    def beats(self, shape: EngineShape, is_b: bool) -> int:
-        """Bus words of an operand tile."""
-        return shape.operand_beats(self.b_formats if is_b else self.a_formats, is_b)
-
-    def words(self, is_b: bool) -> int:
-        """Buffer words of an operand tile."""
-        return digit_words(self.b_formats if is_b else self.a_formats)
-
-    @property
-    def passes(self) -> list[int]:
-        """Digit passes of each K-block."""
-        pairs = zip(self.a_formats, self.b_formats, strict=True)
-        return [(f.digits or 0) * (g.digits or 0) for f, g in pairs]
 
 
 def result_bytes(gemm: GemmSize, shape: EngineShape) -> int:

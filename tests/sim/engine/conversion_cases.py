@@ -19,8 +19,9 @@ from mixdit_sim.engine.model.engine import predict
 from mixdit_sim.engine.rtl import program_job, run_jobs
 from mixdit_sw.codec.pack import pack
 from mixdit_sw.engine.commands import Error
-from mixdit_sw.engine.compiler import LayerGemm, compile_gemms
+from mixdit_sw.engine.compiler import compile_gemms
 from mixdit_sw.engine.convert import LayerConvert
+from mixdit_sw.engine.gemm import LayerGemm
 from mixdit_sw.engine.registers import Register
 from mixdit_sw.gemm.kinds import parse_kind
 
@@ -74,7 +75,7 @@ def random_layers(rng, config, largest):
             gemm = LayerGemm(
                 a=operand(rng, m, k), b=operand(rng, n, k), bf16=bool(rng.random() < 0.4)
             )
-            source = len(layers), expected(gemm, kind), gemm.bf16
+            source = len(layers), expected(gemm, kind, config.shape), gemm.bf16
             layers.append(gemm)
         layer = random_conversion(rng, config, source, largest)
         made = layer.operand(source[1] if source else layer.x)
@@ -124,7 +125,7 @@ def check_conversion(config, case, operands, result, label):
                 assert np.array_equal(x, y), what
             continue
         c = case.program.result(result.memory, index).view(np.uint32)
-        assert (c == expected(layer, kind).view(np.uint32)).all(), what
+        assert (c == expected(layer, kind, shape).view(np.uint32)).all(), what
     predicted = predict(config, case.program, case.timing)
     predicted[Register.NAN_BLOCKS] = result.outcome.counters[Register.NAN_BLOCKS]
     assert result.outcome.counters == predicted, (label, case.timing, case.program.commands)

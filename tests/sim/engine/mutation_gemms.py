@@ -8,7 +8,7 @@ from epilogue_cases import SPECIAL, as_float32, as_words
 from epilogue_cases import numbers as hard_numbers
 from mutation_trial import KIND, STEPS
 
-from mixdit_sw.engine.compiler import LayerGemm
+from mixdit_sw.engine.gemm import LayerGemm
 from mixdit_sw.formats import MX4, MX6, MX9
 from mixdit_sw.gemm.epilogue import apply_epilogue
 from mixdit_sw.gemm.fast import golden_gemm

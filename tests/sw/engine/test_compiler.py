@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from mixdit_sw.engine.commands import COMMAND_WORDS, STEPS, Command, Opcode, command_bytes
-from mixdit_sw.engine.compiler import LayerGemm, compile_gemms, compile_sizes
+from mixdit_sw.engine.compiler import compile_gemms, compile_sizes
+from mixdit_sw.engine.gemm import GemmSize, LayerGemm
 from mixdit_sw.engine.layout import pack_matrix, pack_operand, pack_vector
-from mixdit_sw.engine.schedule import GemmSize, choose_schedule, result_bytes, schedules, traffic
+from mixdit_sw.engine.schedule import choose_schedule, result_bytes, schedules, traffic
 from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import MX4, MX6, MX9
@@ -91,7 +92,7 @@ def test_the_choice_loads_least_when_loading_is_all():
 def test_k_too_large(formats, name):
     gemm = GemmSize(m=1, n=1, k=320, a_formats=formats[:1] * 20, b_formats=formats[1:] * 20)
     with pytest.raises(MixditError, match=f"A tile of {name} takes 40 words.*K is too large"):
-        compile_sizes([gemm], SHAPE)
+        schedules(gemm, SHAPE)
 
 
 def regions(command, gemm, shape):
