@@ -75,8 +75,10 @@ def gemm(
     a: Annotated[Path, typer.Argument(help="A (M, K), float32 .npy.")],
     b: Annotated[Path, typer.Argument(help="B (N, K), float32 .npy.")],
     out: Annotated[Path, typer.Option(help="C = A @ B.T (M, N), float32 .npy.")],
-    a_format: Annotated[str, typer.Option(help="Format of A, as in docs/formats.md.")] = "mx6",
-    b_format: Annotated[str, typer.Option(help="Format of B.")] = "mx6",
+    a_format: Annotated[
+        str | None, typer.Option(help="Format of A, as in docs/formats.md.", show_default="mx6")
+    ] = None,
+    b_format: Annotated[str | None, typer.Option(help="Format of B.", show_default="mx6")] = None,
     high_channels: Annotated[
         str | None,
         typer.Option(
@@ -89,7 +91,9 @@ def gemm(
         Path | None, typer.Option(help="Plan of `mixdit search`, instead of formats and channels.")
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the plan.")] = None,
-    head: Annotated[int, typer.Option(help="Head of the layer, if it is a product.")] = 0,
+    head: Annotated[
+        int | None, typer.Option(help="Head of the layer, if it is a product.", show_default="0")
+    ] = None,
     accumulator: Accumulator = None,
     backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
     preset: Preset = "small",
@@ -101,11 +105,13 @@ def gemm(
 ) -> None:
     """Multiply on the array: in floating point, by the golden model, or on simulated RTL."""
     load_user_formats(formats)
-    if layer is not None and plan is None:
-        raise MixditError("--layer is a layer of a plan: give --plan too")
+    if plan is None and (layer, head) != (None, None):
+        raise MixditError("--layer and --head are of a plan: give --plan too")
+    if plan is not None and (a_format, b_format) != (None, None):
+        raise MixditError("A plan has the formats: leave out --a-format and --b-format")
     options = sim_gemm.GemmOptions(
-        a_format=a_format,
-        b_format=b_format,
+        a_format=a_format or "mx6",
+        b_format=b_format or "mx6",
         a_high=high_channels,
         b_high=b_high_channels,
         accumulator=accumulator,
@@ -114,7 +120,7 @@ def gemm(
         waves=waves,
         plan=plan,
         layer=layer,
-        head=head,
+        head=head or 0,
     )
     array = machine_of(preset, config)
     channels = [Path(value) for value in (high_channels, b_high_channels) if value]

@@ -136,19 +136,20 @@ def test_missing_translator(refused, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "hint"),
     [
-        ([], "Missing command"),
-        (["nothing"], "No such command 'nothing'"),
-        (["generate"], "Missing option '--out'"),
-        (["gemm", "a.npy", "b.npy"], "Missing option '--out'"),
-        (["gemm", "--out", "c.npy"], "Missing argument 'a'"),
+        ([], "Missing command", "mixdit --help"),
+        (["nothing"], "No such command 'nothing'", "mixdit --help"),
+        (["generate"], "Missing option '--out'", "mixdit generate --help"),
+        (["gemm", "a.npy", "b.npy"], "Missing option '--out'", "mixdit gemm --help"),
+        (["gemm", "--out", "c.npy"], "Missing argument 'a'", "mixdit gemm --help"),
+        (["gemm", "--no"], "No such option: --no", "mixdit gemm --help"),
     ],
 )
-def test_bad_arguments(arguments, message, refused):
+def test_bad_arguments(arguments, message, hint, refused):
     error = refused(*arguments)
     assert message in error
-    assert "(try `mixdit --help`)" in error
+    assert f"(try `{hint}`)" in error
 
 
 def test_help(mixdit):

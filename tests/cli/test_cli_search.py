@@ -121,6 +121,9 @@ def test_a_folder_of_another_search(search, report, refused):
             ["--plan", "p", "--layer", "x", "--high-channels", "3"],
             "chooses high channels by itself",
         ),
+        (["--plan", "p", "--layer", "x", "--b-format", "mx6"], "leave out --a-format"),
+        (["--layer", "x"], "--layer and --head are of a plan"),
+        (["--head", "0"], "--layer and --head are of a plan"),
     ],
 )
 def test_gemm_without_a_plan(options, message, inputs, refused, tmp_path):
