@@ -34,7 +34,7 @@ from mixdit_sw.formats import MODES, Rounding
 
 def generate(
     out: Annotated[Path, typer.Option(help="Folder for the Verilog and manifest.json.")],
-    preset: Preset = "small",
+    preset: Preset = None,
     config: Config = None,
     top: Annotated[str, typer.Option(help=f"One of {', '.join(hw_generate.TOPS)}.")] = "array",
     json_file: Json = None,
@@ -92,7 +92,7 @@ def gemm(
     head: Annotated[int, typer.Option(help="Head of the layer, if it is a product.")] = 0,
     accumulator: Accumulator = None,
     backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
-    preset: Preset = "small",
+    preset: Preset = None,
     config: Config = None,
     simulator: Simulator = "verilator",
     waves: Waves = None,
@@ -172,7 +172,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for Verilog, report and picture.")] = Path(
         "build/demo"
     ),
-    preset: Preset = "small",
+    preset: Preset = None,
     config: Config = None,
     simulator: Simulator = "verilator",
     waves: Waves = None,

