@@ -5,21 +5,14 @@ from dataclasses import asdict, dataclass
 
 from mixdit_hw.config import ArrayConfig
 from mixdit_hw.engine.config import EngineConfig, get_engine
-from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sim.engine.model.repeat import predict_quickly
+from mixdit_sim.engine.run import memory_timing
 from mixdit_sim.programs import layer_program
 from mixdit_sim.workloads import WORKLOADS, Kind, Matmul, Workload
 from mixdit_sw.engine.registers import Register
 from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import LANES
-
-MEMORIES = {
-    "tiny": MemoryTiming(100, 2, 1),
-    "small": MemoryTiming(100, 2, 1),
-    "paper": MemoryTiming(200, 117, 128),
-}
-"""Memory of each preset: `paper` has 936 bytes a cycle, 117 of 128 bus words of 1024 bytes."""
 
 AS_SIMULATED_MS = {
     "dit-xl-2-256": 7.4,
@@ -198,12 +191,12 @@ def estimate(
     """
     if not 0 < clock_ghz < float("inf"):
         raise MixditError(f"Clock must be a positive number of GHz, not {clock_ghz}")
-    config, timing = get_engine(preset), MEMORIES[preset]
+    config = get_engine(preset)
     parts: list[tuple[Kind, Cycles]] = []
     for number, matmul in enumerate(workload.matmuls, 1):
         if progress:
             progress(f"{workload.name}: {matmul.name} ({number} of {len(workload.matmuls)})")
-        parts.append((matmul.kind, count(config, timing, workload, matmul)))
+        parts.append((matmul.kind, count(config, workload, matmul)))
     kinds = list(dict.fromkeys(kind for kind, _ in parts))
     matmuls = [part for _, part in parts]
     return Estimate(
@@ -219,11 +212,11 @@ def estimate(
     )
 
 
-def count(config: EngineConfig, timing: MemoryTiming, workload: Workload, matmul: Matmul) -> Cycles:
+def count(config: EngineConfig, workload: Workload, matmul: Matmul) -> Cycles:
     """Return the cycles of all GEMMs of a name: a program of a layer's, times the layers."""
     program = layer_program(config, workload, matmul)
     sizes = [size for size in program.gemms if isinstance(size, GemmSize)]
-    counters = predict_quickly(config, program, timing)
+    counters = predict_quickly(config, program, memory_timing(config))
     cycles, busy = counters[Register.CYCLES], counters[Register.BUSY]
     array = cycles if matmul.kind == "linear" else array_cycles(config.array, sizes)
     stalls = {cause: counters[register] for cause, register in STALLS.items()}

@@ -8,14 +8,8 @@ from mixdit_hw.engine.config import get_engine
 from mixdit_sim.array.beats import Gemm
 from mixdit_sim.array.cycles import predict_cycles, utilization
 from mixdit_sim.engine.model.engine import predict
-from mixdit_sim.estimate import (
-    AS_SIMULATED_MS,
-    MEMORIES,
-    array_cycles,
-    count,
-    estimate,
-    ideal_cycles,
-)
+from mixdit_sim.engine.run import memory_timing
+from mixdit_sim.estimate import AS_SIMULATED_MS, array_cycles, count, estimate, ideal_cycles
 from mixdit_sim.programs import layer_program, split_k
 from mixdit_sim.workloads import Matmul, Policy, Workload, get_workload, with_policy
 from mixdit_sw.engine.registers import Register
@@ -55,11 +49,11 @@ def test_array_cycles_of_several():
 
 @pytest.mark.parametrize("kind", ["linear", "qk", "av"])
 def test_counts_are_those_of_the_plain_model(kind):
-    config, timing = get_engine("paper"), MEMORIES["paper"]
+    config = get_engine("paper")
     matmul = Matmul("x", kind, 128, 192, 400, count=1 if kind == "linear" else 4, layers=3)
-    found = count(config, timing, TOY, matmul)
+    found = count(config, TOY, matmul)
     program = layer_program(config, TOY, matmul)
-    counters = predict(config, program, timing)
+    counters = predict(config, program, memory_timing(config))
     assert found.cycles == 3 * counters[Register.CYCLES]
     assert found.busy == 3 * counters[Register.BUSY]
     assert found.cycles == found.busy + sum(found.stalls.values())

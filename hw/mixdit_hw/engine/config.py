@@ -39,6 +39,11 @@ class EngineConfig:
         Bits of a byte address.
     steps : tuple of str
         Steps of the epilogue that are built.
+    memory_latency : int
+        Cycles of the memory that it is meant for. With `memory_words` it decides schedules and
+        predictions, nothing in hardware.
+    memory_words : float
+        Bus words, read or written, that this memory moves a cycle: 2 is one in each direction.
     """
 
     array: ArrayConfig
@@ -49,16 +54,21 @@ class EngineConfig:
     extra_words: int = 64
     address_bits: int = 40
     steps: tuple[str, ...] = STEPS
+    memory_latency: int = 100
+    memory_words: float = 2.0
 
     def __post_init__(self) -> None:
         for name in ("port_bytes", "ports"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1 or value & (value - 1):
                 raise MixditError(f"{name} must be a power of two, not {value!r}")
-        for name in ("buffer_bytes", "outstanding", "extra_words", "address_bits"):
+        positive = ("buffer_bytes", "outstanding", "extra_words", "address_bits", "memory_latency")
+        for name in positive:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise MixditError(f"{name} must be a positive integer, not {value!r}")
+        if not isinstance(self.memory_words, int | float) or not 0.01 <= self.memory_words <= 2:
+            raise MixditError(f"memory_words must be 0.01..2, not {self.memory_words!r}")
         if not 20 <= self.address_bits <= 64:
             raise MixditError(f"address_bits must be 20..64, not {self.address_bits}")
         if self.steps != tuple(step for step in STEPS if step in self.steps):
@@ -142,6 +152,7 @@ class EngineConfig:
             formats=tuple(self.array.formats),
             steps=self.steps,
             address_bits=self.address_bits,
+            memory_words=self.memory_words,
         )
 
     @property
@@ -173,10 +184,16 @@ ENGINES: dict[str, EngineConfig] = {
         array=PRESETS["ecp5"], port_bytes=8, buffer_bytes=48 << 10, extra_words=16, address_bits=32
     ),
     "paper": EngineConfig(
-        array=PRESETS["paper"], port_bytes=128, ports=8, buffer_bytes=256 << 10, outstanding=512
+        array=PRESETS["paper"],
+        port_bytes=128,
+        ports=8,
+        buffer_bytes=256 << 10,
+        outstanding=512,
+        memory_latency=200,
+        memory_words=936 / 1024,
     ),
 }
-"""Engines of the presets that have one."""
+"""Engines of the presets that have one; the memory of `paper` moves 936 bytes a cycle."""
 
 
 def get_engine(name: str) -> EngineConfig:

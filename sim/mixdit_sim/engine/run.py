@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from mixdit_hw.engine.config import ENGINES, EngineConfig
+from mixdit_hw.engine.config import EngineConfig
 from mixdit_sim.engine.model.engine import predict
 from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sim.engine.rtl import program_job, run_jobs
@@ -19,19 +20,11 @@ from mixdit_sw.engine.registers import Register
 from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.formats import LANES
 
-PAPER_TIMING = MemoryTiming(latency=200, gain=117, price=128)
-"""936 of a bus word's 1024 bytes a cycle, read or written."""
-
 
 def memory_timing(engine: EngineConfig) -> MemoryTiming:
-    """Return the memory that an engine is modelled with.
-
-    Engines with the ports of `paper` have its memory; others have 100 cycles latency, and a bus
-    word a cycle in each direction.
-    """
-    paper = ENGINES["paper"]
-    same = (engine.ports, engine.port_bytes) == (paper.ports, paper.port_bytes)
-    return PAPER_TIMING if same else MemoryTiming()
+    """Return the memory that an engine is meant for; its words a cycle are rounded to 1/1000."""
+    words = Fraction(engine.memory_words).limit_denominator(1000)
+    return MemoryTiming(engine.memory_latency, *words.as_integer_ratio())
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cache
 
 from mixdit_hw.engine.config import get_engine
 from mixdit_sim.engine.model.repeat import predict_quickly
-from mixdit_sim.estimate import MEMORIES
+from mixdit_sim.engine.run import memory_timing
 from mixdit_sim.programs import sizes_program
 from mixdit_sim.workloads import BRANCHES, Matmul, get_workload
 from mixdit_sw.engine.registers import Register
@@ -144,7 +144,7 @@ def program_cycles(products: tuple[Product, ...], preset: str) -> int:
     engine = get_engine(preset)
     sizes = [(count, _size(shape, a, b)) for count, shape, a, b in products]
     program = sizes_program(engine, sizes)
-    return predict_quickly(engine, program, MEMORIES[preset])[Register.CYCLES]
+    return predict_quickly(engine, program, memory_timing(engine))[Register.CYCLES]
 
 
 def _size(shape: tuple[int, int, int], a: Names, b: Names) -> GemmSize:

@@ -8,7 +8,6 @@ from typing import Any
 
 from mixdit_hw.synth.scripts import SynthOptions
 from mixdit_hw.synth.targets import find_target
-from mixdit_sim.estimate import MEMORIES
 from mixdit_sim.sweep.space import Grid, Machine, array_of, build, check_dimension, combinations
 from mixdit_sim.workloads import formats, get_workload
 from mixdit_sw.errors import MixditError
@@ -31,8 +30,6 @@ class Settings:
         Of synthesis (docs/flows.md): "generic", "osu018", "osu035", a Liberty file, or "auto".
     workload : str
         Model and resolution whose denoising step is counted.
-    memory : str
-        Preset whose memory an engine is modelled with.
     memory_ge_per_bit : float
         Gate equivalents that a bit of a memory macro counts.
     quality : bool
@@ -43,21 +40,18 @@ class Settings:
     target: str = "auto"
     recipe: str = "sized"
     workload: str = "dit-s-2-256"
-    memory: str = "small"
     memory_ge_per_bit: float = 0.0
     quality: bool = True
 
     def __post_init__(self) -> None:
         for name, kind, what in (
-            *((name, str, "text") for name in ("scope", "target", "recipe", "workload", "memory")),
+            *((name, str, "text") for name in ("scope", "target", "recipe", "workload")),
             ("quality", bool, "true or false"),
         ):
             if not isinstance(getattr(self, name), kind):
                 raise MixditError(f"{name} must be {what}, not {getattr(self, name)!r}")
         if self.scope not in SCOPES:
             raise MixditError(f"Scope must be one of {', '.join(SCOPES)}, not '{self.scope}'")
-        if self.memory not in MEMORIES:
-            raise MixditError(f"Memory must be one of {', '.join(MEMORIES)}, not '{self.memory}'")
         bits = self.memory_ge_per_bit
         if not isinstance(bits, int | float) or isinstance(bits, bool) or not 0 <= bits < 1000:
             raise MixditError(f"memory_ge_per_bit must be 0..1000, not {bits!r}")

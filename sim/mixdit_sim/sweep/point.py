@@ -16,7 +16,7 @@ from mixdit_hw.config import ArrayConfig
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.synth.targets import find_target
 from mixdit_hw.tools import build_root, content_key, package_version, require_package
-from mixdit_sim.estimate import MEMORIES, array_cycles, count, ideal_cycles
+from mixdit_sim.estimate import array_cycles, count, ideal_cycles
 from mixdit_sim.programs import gemm_sizes
 from mixdit_sim.sweep.plan import Settings
 from mixdit_sim.sweep.quality import summarize
@@ -210,7 +210,7 @@ def _cycles(machine: Machine, settings: Settings) -> tuple[int, float]:
             cycles += matmul.layers * array_cycles(machine, gemms)
             work += matmul.layers * sum(ideal_cycles(machine, size) for size in gemms)
         else:
-            counted = count(machine, MEMORIES[settings.memory], workload, matmul)
+            counted = count(machine, workload, matmul)
             cycles += counted.cycles
             work += counted.work
     return cycles, work / cycles

@@ -7,9 +7,6 @@ from mixdit_sw.engine.shape import EngineShape, digit_words, stored_formats
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import Format
 
-BUS_SHARE = 0.9
-"""Words a cycle that schedules count on, of one: few memories give every one."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class GemmSize:
@@ -140,7 +137,8 @@ def schedules(gemm: GemmSize, shape: EngineShape) -> list[Schedule]:
 def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
     """Return the schedule that should wait least for memory.
 
-    The first panel is waited for. Another one is loaded while the one before is in use, as far as
+    Each port moves a word a cycle and direction, the memory `shape.memory_words`. The first panel
+    is waited for. Another one is loaded while the one before is in use, as far as
     the buffer has room for both; what it has no room for is waited for. Among schedules within a
     half percent of the fastest the one that loads least is taken.
 
@@ -162,7 +160,8 @@ def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
         waits = panels * missing * beats
         first_panel = schedule.panel * gemm.beats(shape, is_b)
         stores = result_bytes(gemm, shape) // shape.bus_bytes
-        return max(compute, (loads + stores) / BUS_SHARE) + first_panel + waits, loads
+        moved = max(loads, stores, (loads + stores) / shape.memory_words)
+        return max(compute, moved) + first_panel + waits, loads
 
     costs = {schedule: cost(schedule) for schedule in schedules(gemm, shape)}
     fastest = min(time for time, _ in costs.values())

@@ -29,6 +29,8 @@ class EngineShape:
         Steps of the epilogue that are built.
     address_bits : int
         Bits of a byte address.
+    memory_words : float
+        Bus words, read or written, that the memory moves a cycle, at most 2.
     """
 
     rows: int
@@ -39,6 +41,7 @@ class EngineShape:
     formats: tuple[str, ...] = ("mx9", "mx6", "mx4")
     steps: tuple[str, ...] = ()
     address_bits: int = 40
+    memory_words: float = 2.0
 
     @cached_property
     def block_formats(self) -> tuple[Format, ...]:

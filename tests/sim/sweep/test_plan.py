@@ -122,7 +122,6 @@ GENERIC = 'target = "generic"\n'
         ("target = 'ecp5'\n", "A sweep needs gate equivalents, which ecp5 has not"),
         ("recipe = 'best'\n", "Recipe must be one of"),
         ("workload = 'flux'\n", "Model must be one of"),
-        ("memory = 'dram'\n", "Memory must be one of tiny, small, paper, not 'dram'"),
         ("memory_ge_per_bit = -1\n", "memory_ge_per_bit must be 0..1000, not -1"),
         ("quality = 'yes'\n", "quality must be true or false, not 'yes'"),
     ],

@@ -8,12 +8,12 @@ import pytest
 from mixdit_hw import tools
 from mixdit_hw.area import report_area
 from mixdit_hw.config import PRESETS
-from mixdit_hw.engine.config import get_engine
+from mixdit_hw.engine.config import ENGINES, get_engine
 from mixdit_hw.generate import verilog
 from mixdit_hw.synth.hierarchy import instance_counts, split_units
 from mixdit_sim.array.beats import Gemm
 from mixdit_sim.array.cycles import predict_cycles
-from mixdit_sim.estimate import MEMORIES, estimate
+from mixdit_sim.estimate import estimate
 from mixdit_sim.sweep import quality
 from mixdit_sim.sweep.plan import Settings
 from mixdit_sim.sweep.point import Point, measure, own_sources
@@ -67,7 +67,7 @@ def test_cycles_of_an_array_are_those_of_its_formula(interleave):
 def test_engine_has_its_own_area_and_memories():
     engine = get_engine("tiny")
     array = measure(point(TINY))
-    found = measure(point(engine, scope="engine", memory="tiny"))
+    found = measure(point(engine, scope="engine"))
     assert (found.array_ge, found.ge_per_mac) == (array.array_ge, array.ge_per_mac)
     assert found.ge > 2 * found.array_ge
     assert found.memory_bits > 8 * 2 * engine.buffer_bytes * 0.9
@@ -100,10 +100,11 @@ def test_missing_synthesis_leaves_the_rest(no_yosys):
     assert found.cycles > 0
 
 
-@pytest.mark.parametrize("memory", ["tiny", "paper"])
-def test_cycles_of_an_engine_are_those_of_the_model(no_yosys, monkeypatch, memory):
-    monkeypatch.setitem(MEMORIES, "tiny", MEMORIES[memory])
-    found = measure(point(get_engine("tiny"), scope="engine", memory=memory))
+@pytest.mark.parametrize("words", [2.0, 0.75])
+def test_cycles_of_an_engine_are_those_of_the_model(no_yosys, monkeypatch, words):
+    engine = replace(get_engine("tiny"), memory_words=words)
+    monkeypatch.setitem(ENGINES, "tiny", engine)
+    found = measure(point(engine, scope="engine"))
     expected = estimate(WORKLOADS["toy"], "tiny").total
     assert (found.cycles, found.utilization) == (expected.cycles, expected.utilization)
 
