@@ -26,7 +26,8 @@ from .targets import GENERIC_GE, Target, find_target
 
 WORKERS = 2
 MEMORY_MAP = Path(__file__).with_name("memory.v")
-LOGIC_CELLS = {"xc7": r"LUT", "ecp5": r"LUT4", "ice40": r"SB_LUT4"}
+LOGIC_CELLS = {"xc7": {"LUT": 1}, "ecp5": {"LUT4": 1, "CCU2C": 2}, "ice40": {"SB_LUT4": 1}}
+"""LUTs that cells take whose names begin like this; ECP5's carry chains are made of them."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,10 @@ def _area(folder: Path, cells: dict[str, int], target: Target) -> float:
         return float(_statistics(folder).get("area", 0.0))
     if target.kind == "generic":
         return sum(GENERIC_GE.get(cell, 0.0) * n for cell, n in cells.items())
-    return float(sum(n for cell, n in cells.items() if cell.startswith(LOGIC_CELLS[target.name])))
+    sizes = LOGIC_CELLS[target.name].items()
+    return float(
+        sum(n * luts for cell, n in cells.items() for name, luts in sizes if cell.startswith(name))
+    )
 
 
 def _ge_scale(target: Target) -> float | None:

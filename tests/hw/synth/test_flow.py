@@ -204,3 +204,12 @@ def test_fpga_takes_indexed_names(target, tmp_path, monkeypatch):
     monkeypatch.setenv(tools.BUILD_VARIABLE, str(tmp_path))
     units = synthesize(INDEXED, "indexed", target).units
     assert [(unit.name, unit.area) for unit in units] == [("indexed", 0), ("gate", 7)]
+
+
+def test_ecp5_carry_chains_are_luts(tmp_path, monkeypatch):
+    monkeypatch.setenv(tools.BUILD_VARIABLE, str(tmp_path))
+    ports = "input [15:0] a, b; output [15:0] o;"
+    adder = f"module adder(a, b, o);\n{ports}\nassign o = a + b;\nendmodule\n"
+    report = synthesize(adder, "adder", "ecp5")
+    assert report.units[0].cells == {"CCU2C": 8}
+    assert report.area == 16
