@@ -14,6 +14,7 @@ BENCHMARKS = {
     "pe_study": "area and clock of PE variants",
     "estimate": "cycles of denoising steps of public models",
     "baselines": "area, clock and energy of baseline units, each at its best, beside ours",
+    "energy": "energy of the array on operands of real layers",
     "accumulators": "quality of accumulator kinds",
     "fpga": "units placed and routed on an ECP5-85F, multiplier blocks against logic",
     "policies": "ablation of selection policies, searched ones among them, hours",

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import fields
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.energy import SLACK, WARM_UP, gemm_stimulus, log
 from mixdit_hw.config import get_preset
 from mixdit_hw.synth.baselines.search import Measured, measure_forms
 from mixdit_hw.synth.baselines.variants import ARRAY, PRESET, candidates
@@ -25,21 +24,11 @@ from mixdit_hw.synth.baselines.workload import K_BLOCKS, SEED, stimulus
 from mixdit_hw.synth.power import EnergyReport, measure_energy
 from mixdit_hw.synth.scripts import RECIPES
 from mixdit_hw.tools import build_root
-from mixdit_sim.array.beats import Gemm, beat_words
-from mixdit_sw.formats import get_format
-from mixdit_sw.operand import quantize_pair, select_high_channels
 
 INT8, FP16 = "INT8 MAC", "FP16 MAC"
-SLACK = 1.02
-"""Period of the simulation over the shortest one: each output has its slowest input's delay."""
-WARM_UP, CYCLES = 16, 256
+CYCLES = 256
 ARRAY_CYCLES = 80
 """Enough for the end of a tile of MX6, and its drain."""
-
-
-def log(line: str) -> None:
-    """Say what takes long."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def table(best: dict[str, Measured]) -> str:
@@ -93,12 +82,7 @@ def array_stimulus(mode: str) -> list[dict[str, int]]:
     config = get_preset(PRESET)
     shapes = (config.rows, 16 * K_BLOCKS), (8 * config.cols, 16 * K_BLOCKS)
     a, b = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
-    none = select_high_channels(a, 0)
-    gemm_operands = quantize_pair(a, b, get_format(mode[:3]), get_format(mode[4:]), none, none)
-    gemm = Gemm.of(config, *gemm_operands)
-    beats = (word for tile in beat_words(gemm, *gemm_operands) for word in tile)
-    words = islice(beats, WARM_UP + ARRAY_CYCLES)
-    return [{"i__valid": 1, "i__payload": word, "drain_ready": 1} for word in words]
+    return gemm_stimulus(config, (a, b), mode, WARM_UP + ARRAY_CYCLES)
 
 
 def energy_table(best: dict[str, Measured], found: dict[str, dict[str, EnergyReport]]) -> str:

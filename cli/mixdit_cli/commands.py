@@ -34,7 +34,7 @@ from mixdit_sw.formats import MODES, Rounding
 
 def generate(
     out: Annotated[Path, typer.Option(help="Folder for the Verilog and manifest.json.")],
-    preset: Preset = "small",
+    preset: Preset = None,
     config: Config = None,
     top: Annotated[str, typer.Option(help=f"One of {', '.join(hw_generate.TOPS)}.")] = "array",
     json_file: Json = None,
@@ -96,7 +96,7 @@ def gemm(
     ] = None,
     accumulator: Accumulator = None,
     backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
-    preset: Preset = "small",
+    preset: Preset = None,
     config: Config = None,
     simulator: Simulator = "verilator",
     waves: Waves = None,
@@ -178,7 +178,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for Verilog, report and picture.")] = Path(
         "build/demo"
     ),
-    preset: Preset = "small",
+    preset: Preset = None,
     config: Config = None,
     simulator: Simulator = "verilator",
     waves: Waves = None,

@@ -7,6 +7,7 @@ import typer
 
 from mixdit_cli import show
 from mixdit_cli.options import (
+    DEFAULT_PRESET,
     Config,
     Json,
     Preset,
@@ -26,16 +27,21 @@ from mixdit_hw.engine.config import (
 )
 from mixdit_hw.fpga.bitstream import make_bitstream
 from mixdit_hw.fpga.boards import BOARDS
+from mixdit_hw.synth.targets import find_target
 from mixdit_sim import estimate as sim_estimate
 from mixdit_sim.executors import dask_cluster, local_processes
 from mixdit_sim.sweep.picture import draw_sweep
 from mixdit_sim.sweep.plan import read_sweep
 from mixdit_sim.sweep.run import PICTURE, run_sweep
 from mixdit_sim.workloads import get_workload, with_policy
+from mixdit_sw.errors import MixditError
+
+FPGA_PRESET = "ecp5"
+REFERENCE = "reference"
 
 
 def area(
-    preset: Preset = "small",
+    preset: Preset = None,
     config: Config = None,
     unit: Annotated[
         str | None,
@@ -50,22 +56,34 @@ def area(
             "for a unit, the first library installed for the whole."
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Recipe of docs/flows.md.")] = "reference",
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Of a Liberty target: recipe of docs/flows.md.", show_default=REFERENCE),
+    ] = None,
     flop_memories: Annotated[
         int, typer.Option(help="Of the whole: make memories up to so many bits of flip-flops.")
     ] = 0,
     picture: Annotated[
-        Path | None, typer.Option(help="Of the whole: draw a treemap, as PNG.")
+        Path | None, typer.Option(help="Of the whole, but not on an FPGA: draw a treemap, as PNG.")
     ] = None,
     json_file: Json = None,
 ) -> None:
     """Report the area, and with a Liberty file and OpenSTA the clock."""
     check_outputs(json_file, picture)
+    if unit is not None and (picture is not None or flop_memories):
+        raise MixditError("--picture and --flop-memories are of the whole: leave --unit out")
+    target = target or ("generic" if unit else hw_preset_area.best_target())
+    kind = find_target(target).kind
+    if recipe is not None and kind != "liberty":
+        raise MixditError(f"--recipe is for Liberty targets, not {target}")
+    if picture is not None and kind == "fpga":
+        raise MixditError(f"--picture is by kind, which target {target} has not")
+    recipe = recipe or REFERENCE
     if unit is not None:
         array = array_of(preset, config)
         with show.working(f"Synthesizing {unit}") as progress:
             report = hw_area.report_area(
-                array, top=unit, target=target or "generic", recipe=recipe, progress=progress
+                array, top=unit, target=target, recipe=recipe, progress=progress
             )
         save(json_file, report.to_dict())
         show.area(report)
@@ -82,7 +100,7 @@ def area(
     save(json_file, whole.to_dict())
     show.preset_area(whole)
     if picture is not None:
-        draw_area(whole, f"{whole.top} of {config or preset}", picture)
+        draw_area(whole, f"{whole.top} of {config or preset or DEFAULT_PRESET}", picture)
 
 
 def estimate(
@@ -150,13 +168,16 @@ def sweep(
 
 def bitstream(
     out: Annotated[Path, typer.Option(help="Folder for selftest.bit and selftest.v.")],
-    preset: Annotated[str, typer.Option(help=f"Engine: {', '.join(PRESETS)}.")] = "ecp5",
+    preset: Annotated[
+        str | None,
+        typer.Option(help=f"Engine: {', '.join(PRESETS)}.", show_default=FPGA_PRESET),
+    ] = None,
     config: Config = None,
     board: Annotated[str, typer.Option(help=f"One of {', '.join(BOARDS)}.")] = "ulx3s",
     json_file: Json = None,
 ) -> None:
     """Place and route an engine that tests itself, for a board with an ECP5-85F."""
-    engine = engine_of(preset, config)
+    engine = engine_of(preset, config, FPGA_PRESET)
     check_outputs(json_file)
     with show.working("Bitstream") as progress:
         report = make_bitstream(engine, out, board=board, progress=progress)

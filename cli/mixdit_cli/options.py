@@ -18,11 +18,15 @@ UserFormats = Annotated[
     Path | None, typer.Option("--formats", help="Python file that registers formats of your own.")
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result here as JSON.")]
-Preset = Annotated[str, typer.Option(help=f"Array: {', '.join(PRESETS)}.")]
+DEFAULT_PRESET = "small"
+Preset = Annotated[
+    str | None,
+    typer.Option(help=f"Array: {', '.join(PRESETS)}.", show_default=DEFAULT_PRESET),
+]
 Config = Annotated[Path | None, typer.Option(help="Array as JSON, instead of a preset.")]
 Simulator = Annotated[str, typer.Option(help="verilator or icarus.")]
 Accumulator = Annotated[
-    str | None, typer.Option(help="fp32 or aligned<f>, instead of the array's.")
+    str | None, typer.Option(help="fp32 or aligned29 to aligned52, instead of the array's.")
 ]
 Waves = Annotated[
     Path | None,
@@ -30,29 +34,35 @@ Waves = Annotated[
 ]
 
 
-def machine_of(preset: str, config: Path | None) -> ArrayConfig | EngineConfig:
+def machine_of(
+    preset: str | None, config: Path | None, default: str = DEFAULT_PRESET
+) -> ArrayConfig | EngineConfig:
     """Return the array of a preset, or of a JSON file the engine if it describes one.
 
     Raises
     ------
     MixditError
-        When there is none.
+        When there is none, or both are given.
     """
     if config is None:
-        return get_preset(preset)
+        return get_preset(preset or default)
+    if preset is not None:
+        raise MixditError("Give --preset or --config, not both")
     values = load_object(config)
     return engine_from_dict(values) if "engine" in values else ArrayConfig.from_dict(values)
 
 
-def array_of(preset: str, config: Path | None) -> ArrayConfig:
+def array_of(preset: str | None, config: Path | None) -> ArrayConfig:
     """Return the array of a preset or a JSON file."""
     machine = machine_of(preset, config)
     return machine.array if isinstance(machine, EngineConfig) else machine
 
 
-def engine_of(preset: str, config: Path | None) -> EngineConfig:
+def engine_of(
+    preset: str | None, config: Path | None, default: str = DEFAULT_PRESET
+) -> EngineConfig:
     """Return the engine of a preset or a JSON file; around an array, if that describes one."""
-    machine = machine_of(preset, config)
+    machine = machine_of(preset, config, default)
     return machine if isinstance(machine, EngineConfig) else engine_for(machine)
 
 

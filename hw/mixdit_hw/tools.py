@@ -166,9 +166,36 @@ def python_tool(package: str, function: str) -> list[str]:
     return [sys.executable, "-c", code]
 
 
-def run_logged(command: Sequence[str], folder: Path, log: str) -> int:
-    """Run a command in a folder with its output in a log file; its exit status."""
-    with (folder / log).open("w") as file:
-        return subprocess.run(
-            command, cwd=folder, stdout=file, stderr=subprocess.STDOUT, check=False
-        ).returncode
+def run_logged(
+    command: Sequence[str], folder: Path, log: str, watch: Callable[[str], None] | None = None
+) -> int:
+    """Run a command in a folder with its output in a log file; its exit status.
+
+    Parameters
+    ----------
+    command, folder, log
+        Program and arguments, working folder, name of the log in it.
+    watch
+        Called with each line of output when it is there.
+    """
+    with (
+        (folder / log).open("w", buffering=1) as file,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                file.write(line)
+                if watch:
+                    watch(line)
+        except BaseException:
+            process.kill()  # WebAssembly does not hear of an interrupt
+            raise
+    return process.returncode

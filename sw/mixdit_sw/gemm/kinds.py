@@ -43,10 +43,8 @@ class Aligned:
             raise MixditError(f"Accumulator step must be 2, 4, 8 or 16 bits, not {self.step_bits}")
         least = max(SIGNIFICAND_BITS + 1, GUARDED_BITS + self.step_bits)
         if not least <= self.significand_bits <= 52:
-            raise MixditError(
-                f"Accumulator significand with steps of {self.step_bits} bits must have "
-                f"{least}..52 bits, not {self.significand_bits}"
-            )
+            first, last = (_name(bits, self.step_bits) for bits in (least, 52))
+            raise MixditError(f"Accumulator must be {first} to {last}, not {self}")
 
     @property
     def guard_bits(self) -> int:
@@ -59,8 +57,7 @@ class Aligned:
         return LIFT_BITS // self.step_bits
 
     def __str__(self) -> str:
-        step = "" if self.step_bits == 8 else f"x{self.step_bits}"
-        return f"aligned{self.significand_bits}{step}"
+        return _name(self.significand_bits, self.step_bits)
 
     def wide_steps(self, block_bits: int) -> int:
         """Steps by which blocks of more than `GUARDED_BITS` move down, at most; 0 for others."""
@@ -87,6 +84,10 @@ class Aligned:
             )
 
 
+def _name(significand_bits: int, step_bits: int) -> str:
+    return f"aligned{significand_bits}" + ("" if step_bits == 8 else f"x{step_bits}")
+
+
 Kind = Fp32 | Aligned
 
 DEFAULT_KIND = Aligned(40)
@@ -102,7 +103,10 @@ def parse_kind(text: str) -> Kind:
     """
     if text == "fp32":
         return Fp32()
-    match = re.fullmatch(r"aligned(\d{1,3})(?:x(\d{1,2}))?", text)
+    match = re.fullmatch(r"aligned(\d{1,9})(?:x(\d{1,9}))?", text)
     if not match:
-        raise MixditError(f"Accumulator must be fp32, aligned<f> or aligned<f>x<q>, not '{text}'")
+        raise MixditError(
+            "Accumulator must be fp32, aligned<f> (29 to 52 bits) or aligned<f>x<q> "
+            f"(steps of 2, 4, 8 or 16 bits), not '{text}'"
+        )
     return Aligned(int(match[1]), int(match[2] or 8))

@@ -1,9 +1,11 @@
 import importlib.util
+import re
 
 import pytest
 
 from mixdit_hw import tools
 from mixdit_hw.fpga.boards import BOARDS
+from mixdit_hw.synth import ecp5
 from mixdit_hw.synth.ecp5 import Pinout, pack, place_and_route
 from mixdit_sw.errors import MixditError
 
@@ -35,6 +37,34 @@ def test_adder_is_placed_and_routed():
     assert report.used["TRELLIS_FF"] == 24
     assert 8 <= report.used["TRELLIS_COMB"] <= 16
     assert 100 < report.fmax_mhz < 1000
+
+
+@needs_nextpnr
+def test_progress_of_what_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv(tools.BUILD_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(ecp5, "PACE_SECONDS", 0)
+    lines = []
+    place_and_route(adder(8), "adder", progress=lines.append)
+    synthesis, fit = "Synthesizing adder for ECP5", "Placing and routing adder for ECP5"
+    assert lines[0] == synthesis
+    assert any(re.fullmatch(rf"{synthesis}: [\d.]+ Executing ABC9", line) for line in lines)
+    after = lines[lines.index(fit) :]
+    assert any("iteration #1" in line for line in after[1:])
+    assert all(line.startswith(f"{fit}: ") for line in after[1:])
+    again = []
+    place_and_route(adder(8), "adder", progress=again.append)
+    assert again == []
+
+
+def test_progress_is_paced(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(ecp5.time, "monotonic", lambda: now[0])
+    lines = []
+    watch = ecp5._paced(lines.append, "step", re.compile("iter.*"))
+    for seconds, line in ((5, "iter=1"), (6, "other"), (0, "iter=2"), (9, "iter=3"), (1, "iter=4")):
+        now[0] += seconds
+        watch(f"Info: {line}\n")
+    assert lines == ["step: iter=2", "step: iter=4"]
 
 
 @needs_nextpnr

@@ -161,7 +161,7 @@ def test_input_errors_are_one_line(mac, tmp_path, monkeypatch):
         SynthOptions(delay_ps=0)
     monkeypatch.setenv(tools.BUILD_VARIABLE, str(tmp_path))
     broken = "module t(o);\n  output o;\n  assign o = nonsense +;\nendmodule\n"
-    with pytest.raises(MixditError, match="Yosys failed on module t: see .*messages.log") as error:
+    with pytest.raises(MixditError, match="Yosys failed on module t: see .*yosys.log") as error:
         synthesize(broken, "t")
     assert "syntax error" in Path(str(error.value).split("see ")[1]).read_text()
 
@@ -180,3 +180,36 @@ def test_command_line(mac, tmp_path, capsys):
     assert re.search(r"total +[\d.]+ GE", output)
     assert main([str(file), "none", "--target", "generic"]) == 2
     assert capsys.readouterr().err.startswith("error: Top module 'none' is not in")
+
+
+# What an array of two outputs becomes, behind a unit's border.
+INDEXED = """
+module indexed(i, o);
+  input [7:0] i;
+  output [7:0] o;
+  wire [3:0] \\o[0] ;
+  gate gate_0 (.i(i), .o(o));
+  assign \\o[0] = o[3:0];
+endmodule
+module gate(i, o);
+  input [7:0] i;
+  output [7:0] o;
+  assign o = {i[0], i[7:1] & i[6:0]};
+endmodule
+"""
+
+
+@pytest.mark.parametrize("target", ["xc7", "ecp5", "ice40"])
+def test_fpga_takes_indexed_names(target, tmp_path, monkeypatch):
+    monkeypatch.setenv(tools.BUILD_VARIABLE, str(tmp_path))
+    units = synthesize(INDEXED, "indexed", target).units
+    assert [(unit.name, unit.area) for unit in units] == [("indexed", 0), ("gate", 7)]
+
+
+def test_ecp5_carry_chains_are_luts(tmp_path, monkeypatch):
+    monkeypatch.setenv(tools.BUILD_VARIABLE, str(tmp_path))
+    ports = "input [15:0] a, b; output [15:0] o;"
+    adder = f"module adder(a, b, o);\n{ports}\nassign o = a + b;\nendmodule\n"
+    report = synthesize(adder, "adder", "ecp5")
+    assert report.units[0].cells == {"CCU2C": 8}
+    assert report.area == 16
