@@ -152,15 +152,14 @@ def measure(
     (floats,) = measure_all(store, executor, float_scores, task, [Policy()], tell)
     distances = measure_all(store, executor, one_step_distance, task, stable, tell)
     scores = measure_all(store, executor, paired_scores, task, stable, tell)
-    images = task.study.images
-    rows = [{"model": task.model, "images": images, "policy": "float", "scores": floats}]
+    of = {"model": task.model, "seeds": len(task.study.seeds), "images": task.study.images}
+    rows = [{**of, "policy": "float", "scores": floats}]
     for policy, distance, score in zip(policies, distances, scores, strict=True):
         plan = resolve(policy, calibration, model, timesteps=subject.bundle.schedule.timesteps)
         is_simple = not any(override.timesteps for override in policy.overrides)
         cycles = policy_cycles(policy, model.config, *large) if is_simple else None
         row = {
-            "model": task.model,
-            "images": images,
+            **of,
             "policy": policy.name,
             "one_step": distance,
             "scores": score,
@@ -184,6 +183,7 @@ def ablation(options: argparse.Namespace) -> list[dict[str, Any]]:
         steps=options.steps,
         batch=options.batch,
     )
+    key_seeds = tuple(range(options.key_seeds))
     rows = []
     for name in options.models:
         task = Task(
@@ -200,10 +200,13 @@ def ablation(options: argparse.Namespace) -> list[dict[str, Any]]:
             found = searched(search(task, folder, options))
             policies, key = policies + found, key + found
         with workers(options.workers) as executor:
-            for images, wanted in ((options.key_images, key), (options.images, policies)):
+            for images, seeds, wanted in (
+                (options.key_images, key_seeds, key),
+                (options.images, samples.seeds, policies),
+            ):
                 chosen = [p for p in wanted if not options.only or p.name in options.only]
                 if images:
-                    study = replace(samples, images=images)
+                    study = replace(samples, images=images, seeds=seeds)
                     sampled = replace(task, study=study)
                     rows += measure(sampled, folder, chosen, options.large, executor)
     return rows
@@ -220,6 +223,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--key-images", type=int, default=1000, help="the same for the key policies; 0: none"
     )
+    found.add_argument("--key-seeds", type=int, default=5)
     found.add_argument("--search-images", type=int, default=100, help="the same in searches")
     found.add_argument("--batch", type=int, default=StudyConfig().batch)
     found.add_argument("--steps", type=int, default=5, help="denoising steps")
@@ -250,9 +254,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     text = json.dumps(rows, indent=1)
     write_atomically(options.folder / "results.json", lambda partial: partial.write_text(text))
-    for images in dict.fromkeys(row["images"] for row in rows):
-        of_images = [row for row in rows if row["images"] == images]
-        print(f"{options.seeds} x {images} images\n\n{table(of_images)}\n\n{ranks(of_images)}\n")
+    for seeds, images in dict.fromkeys((row["seeds"], row["images"]) for row in rows):
+        alike = [row for row in rows if (row["seeds"], row["images"]) == (seeds, images)]
+        print(f"{seeds} x {images} images\n\n{table(alike)}\n\n{ranks(alike)}\n")
 
 
 if __name__ == "__main__":

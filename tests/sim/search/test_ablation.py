@@ -15,20 +15,8 @@ def command(weights, tmp_path):
     return [
         *(sys.executable, "-W", "error", "-m", "bench.policies", "--folder", str(tmp_path / "out")),
         *("--models", str(weights), "--seeds", "2", "--images", "10", "--batch", "5"),
-        *(
-            "--key-images",
-            "20",
-            "--search-images",
-            "5",
-            "--steps",
-            "2",
-            "--quick-images",
-            "4",
-            "--workers",
-            "0",
-            "--trials",
-            "6",
-        ),
+        *("--search-images", "5", "--key-images", "20", "--key-seeds", "3", "--steps", "2"),
+        *("--quick-images", "4", "--workers", "0", "--trials", "6"),
         *("--finalists", "1", "--shares", "0", "0.1", "--heads", "0", "1"),
         *("--large", "dit-s-2-256", "paper"),
     ]
@@ -50,7 +38,7 @@ def test_table_of_a_small_model(command, weights, tmp_path):
     assert by_name["mx6"]["large_cycles"] < by_name["r 1 %"]["large_cycles"]
     assert by_name["fp16"]["cycles"] is None
     assert done.stdout.count("\n| ") == len(rows) + 2  # and two heads
-    assert done.stdout.index("2 x 20 images") < done.stdout.index("2 x 10 images")
+    assert done.stdout.index("3 x 20 images") < done.stdout.index("2 x 10 images")
     assert "rank correlation" in done.stdout
     files = {file.name for file in (tmp_path / "out" / weights.name / "per_layer").iterdir()}
     assert files >= {"search.json", "pareto.png"}
