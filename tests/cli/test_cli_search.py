@@ -99,7 +99,7 @@ def test_bounds_that_nothing_meets(search, mixdit, tmp_path):
         (["--cycles-of", "flux"], "Model must be one of dit-s-2-256"),
         (["--max-distance", "-1"], "Distance must be a number of at least 0, not -1.0"),
         (["--workers", "-1"], "Workers must be at least 0, not -1"),
-        (["--out", "/proc/mixdit"], "Cannot write /proc/mixdit/search.json: /proc: "),
+        (["--out", "/proc/mixdit"], "Cannot write /proc/mixdit/search.json: /"),
         (["--device", "tpu"], "Device must be cpu or cuda, not 'tpu'"),
     ],
 )
