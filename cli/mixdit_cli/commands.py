@@ -139,9 +139,10 @@ def sample(
     out: Annotated[Path, typer.Option(help="Image, PNG.")],
     backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
     steps: Annotated[int, typer.Option(help="Denoising steps, at least 2.")] = 50,
-    label: Annotated[int, typer.Option("--class", help="Class of Fashion-MNIST, 0..9.")] = 0,
+    label: Annotated[int, typer.Option("--class", help="Class; of the shipped model, 0..9.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 2.0,
+    model: Annotated[str, typer.Option(help="shipped, twin-x30 or a weight file.")] = "shipped",
     policy: Annotated[
         Path | None, typer.Option(help="Policy or plan, instead of MixDiT's policy.")
     ] = None,
@@ -149,10 +150,10 @@ def sample(
     simulator: Simulator = "verilator",
     json_file: Json = None,
 ) -> None:
-    """Sample an image from the shipped model; quantized, with the engine's cycles."""
+    """Sample an image; quantized, with the engine's cycles."""
     from mixdit_sim.sample.report import SampleOptions
     from mixdit_sim.sample.run import sample_image
-    from mixdit_sw.models.load import load_dit
+    from mixdit_sw.models.named import named_dit
     from mixdit_sw.models.png import save_png
 
     options = SampleOptions(
@@ -164,9 +165,10 @@ def sample(
         policy=policy,
         simulator=simulator,
     )
-    check_outputs(out, json_file, inputs=(policy,))
+    check_outputs(out, json_file, inputs=(policy, Path(model)))
+    bundle = named_dit(model)
     with show.working(f"Sampling ({backend})") as progress:
-        image, report = sample_image(load_dit(), get_engine(preset), options, progress)
+        image, report = sample_image(bundle, get_engine(preset), options, progress)
     save_png(out, image)
     save(json_file, report.to_dict())
     show.values({k: v for k, v in report.to_dict().items() if v is not None}, out)

@@ -62,7 +62,7 @@ def search(
         preset=preset,
         cycles_of=cycles_of,
     )
-    check_outputs(json_file)
+    check_outputs(out / options.REPORT, json_file)
     with show.working("Searching") as progress:
         report = options.run_search(config, out, processes=workers, dask=dask, progress=progress)
     save(json_file, report.to_dict())

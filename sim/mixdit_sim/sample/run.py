@@ -1,4 +1,4 @@
-"""An image from the shipped model: in floating point, quantized, or checked on RTL."""
+"""An image from a model: in floating point, quantized, or checked on RTL."""
 
 import time
 from collections.abc import Callable
@@ -92,6 +92,8 @@ def _check(bundle: DiTBundle, engine: EngineConfig, options: SampleOptions) -> S
     """Check options before anything takes long."""
     if options.backend not in BACKENDS:
         raise MixditError(f"Backend must be one of {', '.join(BACKENDS)}, not '{options.backend}'")
+    if bundle.model.config.channels != 1:
+        raise MixditError(f"Images must be grey, not of {bundle.model.config.channels} channels")
     classes = bundle.model.config.classes
     if not 0 <= options.label < classes:
         raise MixditError(f"Class must be 0..{classes - 1}, not {options.label}")
