@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mixdit_cli import show
+from mixdit_cli import show, terminal
 from mixdit_cli.options import (
     Accumulator,
     Config,
@@ -40,7 +40,7 @@ def generate(
     json_file: Json = None,
 ) -> None:
     """Emit Verilog."""
-    with show.working(f"Emitting {top}"):
+    with terminal.working(f"Emitting {top}"):
         manifest = hw_generate.generate(machine_of(preset, config), top, out)
     save(json_file, manifest)
     show.manifest(manifest, out)
@@ -61,7 +61,7 @@ def quantize(
     """Quantize a tensor along its last axis, or turn one back."""
     load_user_formats(formats)
     check_outputs(out, json_file, inputs=(source, formats))
-    with show.working("Dequantizing" if dequantize else "Quantizing"):
+    with terminal.working("Dequantizing" if dequantize else "Quantizing"):
         if dequantize:
             report = quantize_file.dequantize_npz(source, out)
         else:
@@ -110,8 +110,8 @@ def gemm(
     if plan is not None and (a_format, b_format) != (None, None):
         raise MixditError("A plan has the formats: leave out --a-format and --b-format")
     options = sim_gemm.GemmOptions(
-        a_format=a_format or "mx6",
-        b_format=b_format or "mx6",
+        a_format="mx6" if a_format is None else a_format,
+        b_format="mx6" if b_format is None else b_format,
         a_high=high_channels,
         b_high=b_high_channels,
         accumulator=accumulator,
@@ -126,7 +126,7 @@ def gemm(
     channels = [Path(value) for value in (high_channels, b_high_channels) if value]
     inputs = (a, b, plan, config, formats, *channels)
     check_outputs(out, json_file, waves, inputs=inputs)
-    with show.working(f"Multiplying ({backend})") as progress:
+    with terminal.working(f"Multiplying ({backend})") as progress:
         c, report = sim_gemm.run_gemm(load_matrix(a), load_matrix(b), array, options, progress)
     save_npy(out, c)
     save(json_file, report.to_dict())
@@ -167,7 +167,7 @@ def sample(
     )
     check_outputs(out, json_file, inputs=(policy, Path(model)))
     bundle = named_dit(model)
-    with show.working(f"Sampling ({backend})") as progress:
+    with terminal.working(f"Sampling ({backend})") as progress:
         image, report = sample_image(bundle, get_engine(preset), options, progress)
     save_png(out, image)
     save(json_file, report.to_dict())
@@ -191,7 +191,7 @@ def demo(
 
     engine = engine_of(preset, config)
     check_outputs(json_file, waves)
-    with show.working("Demo") as progress:
+    with terminal.working("Demo") as progress:
         report = run_demo(engine, out, simulator=simulator, waves=waves, progress=progress)
     save(json_file, report.to_dict())
     show.demo(report, out)

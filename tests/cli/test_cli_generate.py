@@ -33,12 +33,13 @@ def test_parts(top, report, tmp_path):
     assert (tmp_path / f"{top}.v").is_file()
 
 
-def test_config_file(report, tmp_path):
+def test_config_file(report, refused, tmp_path):
     config = tmp_path / "config.json"
     config.write_text('{"rows": 2, "cols": 2, "cluster_rows": 2, "cluster_cols": 2}')
-    # A preset next to it does not count.
-    found = report("generate", "--config", config, "--preset", "nope", "--out", tmp_path)
+    found = report("generate", "--config", config, "--out", tmp_path)
     assert found["parameters"] == get_preset("tiny").to_dict()
+    both = "--config", config, "--preset", "tiny"
+    assert "--preset or --config, not both" in refused("generate", *both, "--out", tmp_path)
 
 
 def test_needs_no_torch():
