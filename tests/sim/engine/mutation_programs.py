@@ -40,7 +40,7 @@ def trials(seed=0):
         good(case, ORIGINS[n % len(ORIGINS)], made=made)
         for n, (case, made) in enumerate(conversions)
     ]
-    found += [good(case, pauses=7, made=made) for case, made in conversions[:6]]
+    found += [good(case, pauses=7, made=made) for case, made in conversions if case.timing == QUICK]
     found += hostile_trials(rng)
     found += bad_conversions(rng)
     found += [good(case, ORIGINS[0]) for case in _numbers(rng)]
