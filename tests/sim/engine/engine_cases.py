@@ -197,24 +197,16 @@ def check(config, cases, *, simulator):
         check_result(config, case, result, number)
 
 
-def check_memory(config, case, memory, label):
-    """Compare all results that a program left in memory, bit for bit."""
-    kind, commands = parse_kind(config.array.accumulator), case.program.commands
-    for index, gemm in enumerate(case.gemms):
-        what = (label, index, gemm.size, commands)
-        if gemm.as_operand is not None:
-            stored = case.program.operand(memory, index)
-            golden = expected_operand(gemm, kind, config.shape)
-            for x, y in zip(
-                real_rows(stored, gemm.size, config.shape),
-                real_rows(golden, gemm.size, config.shape),
-                strict=True,
-            ):
-                assert np.array_equal(x, y), what
-            continue
-        c = case.program.result(memory, index).view(np.uint32)
-        golden = expected(gemm, kind, config.shape).view(np.uint32)
-        assert (c == golden).all(), what
+def check_gemm(config, program, index, gemm, memory, label):
+    """Compare the result that a GEMM left in memory, bit for bit."""
+    kind, shape = parse_kind(config.array.accumulator), config.shape
+    if gemm.as_operand is None:
+        c = program.result(memory, index).view(np.uint32)
+        assert (c == expected(gemm, kind, shape).view(np.uint32)).all(), label
+        return
+    stored, golden = program.operand(memory, index), expected_operand(gemm, kind, shape)
+    for x, y in zip(*(real_rows(rows, gemm.size, shape) for rows in (stored, golden)), strict=True):
+        assert np.array_equal(x, y), label
 
 
 def check_result(config, case, result, label):
@@ -222,7 +214,9 @@ def check_result(config, case, result, label):
     outcome, commands = result.outcome, case.program.commands
     assert outcome.error == Error.NONE, (label, outcome)
     assert outcome.error_address == 0, (label, outcome)
-    check_memory(config, case, result.memory, label)
+    for index, gemm in enumerate(case.gemms):
+        what = (label, index, gemm.size, commands)
+        check_gemm(config, case.program, index, gemm, result.memory, what)
     predicted = predict(config, case.program, case.timing)
     loaded = zip(in_parts(case.gemms, config.shape)[0], commands, strict=False)
     if any(gemm.a_source is not None for gemm in case.gemms):

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 from engine_cases import random_case
+from mutation_conversions import QUICK, bad_conversions, conversion_cases
 from mutation_gemms import (
     chained,
     gemm,
     hard_epilogue,
     hard_sums,
+    scaled,
     special_epilogue,
     stored_ties,
     stored_words,
@@ -32,8 +34,18 @@ def trials(seed=0):
     found = [good(case, ORIGINS[n % len(ORIGINS)]) for n, case in enumerate(cases)]
     # A bus that pauses: the cycle model knows nothing of it.
     found += [good(replace(cases[n], timing=MemoryTiming(5, 1, 1)), pauses=7) for n in PAUSED]
+    # Conversions have random numbers of their own, and one program for each way of pausing.
+    conversions = list(conversion_cases(np.random.default_rng(seed + 1)))
+    found += [
+        good(case, ORIGINS[n % len(ORIGINS)], made=made)
+        for n, (case, made) in enumerate(conversions)
+    ]
+    found += [good(case, pauses=7, made=made) for case, made in conversions if case.timing == QUICK]
     found += hostile_trials(rng)
-    return found + [good(case, ORIGINS[0]) for case in _numbers(rng)]
+    found += bad_conversions(rng)
+    found += [good(case, ORIGINS[0]) for case in _numbers(rng)]
+    products = [planned([scaled(rng, 62)], [Schedule(False, 31)], QUICK) for _ in range(4)]
+    return found + [good(case, ORIGINS[0]) for case in products]
 
 
 def _layers(rng):
