@@ -66,7 +66,9 @@ class Placement:
         for name in steps:
             if name not in shape.steps:
                 raise MixditError(f"The engine is built without {name}")
-        plan = plan or choose_schedule(gemm, shape)
+        wait = self._wait(gemm.a_source, gemm.b_source, gemm.residual_source)
+        overlaps = bool(self.commands) and not wait
+        plan = plan or choose_schedule(gemm, shape, overlaps=overlaps)
         rows, cols = gemm.tiles(shape)
         a_address, a_beats = self._operand(gemm, False)
         b_address, b_beats = self._operand(gemm, True)
@@ -77,7 +79,7 @@ class Placement:
             Command(
                 opcode=Opcode.GEMM,
                 stationary_b=int(plan.stationary_b),
-                wait=self._wait(gemm.a_source, gemm.b_source, gemm.residual_source),
+                wait=wait,
                 output=_output(gemm),
                 steps=sum(1 << i for i, name in enumerate(STEPS) if name in steps),
                 row_tiles=rows,

@@ -73,13 +73,14 @@ def schedules(gemm: GemmSize, shape: EngineShape) -> list[Schedule]:
     return found
 
 
-def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
+def choose_schedule(gemm: GemmSize, shape: EngineShape, *, overlaps: bool = False) -> Schedule:
     """Return the schedule that should wait least for memory.
 
     Each port moves a word a cycle and direction, the memory `shape.memory_words`. The first panel
-    is waited for. Another one is loaded while the one before is in use, as far as
-    the buffer has room for both; what it has no room for is waited for. Among schedules within a
-    half percent of the fastest the one that loads least is taken.
+    is waited for, unless it `overlaps` with the command before. Another one is loaded while the one
+    before is in use, as far as the buffer has room for both; what it has no room for is waited for.
+    Among schedules within a half percent of the fastest the one that loads least is taken, and of
+    those the one whose first panel is the shortest.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
         When a tile does not fit its buffer.
     """
 
-    def cost(schedule: Schedule) -> tuple[float, int]:
+    def cost(schedule: Schedule) -> tuple[float, int, int]:
         is_b = schedule.stationary_b
         words = schedule.panel * gemm.words(is_b)
         tiles = gemm.tiles(shape)[is_b]
@@ -98,11 +99,12 @@ def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
         beats = gemm.beats(shape, is_b) / gemm.words(is_b)
         waits = panels * missing * beats
         first_panel = schedule.panel * gemm.beats(shape, is_b)
+        waits += 0 if overlaps else first_panel
         stores = result_bytes(gemm, shape) // shape.bus_bytes
         moved = max(loads, stores, (loads + stores) / shape.memory_words)
-        return max(compute, moved) + first_panel + waits, loads
+        return max(compute, moved) + waits, loads, first_panel
 
     costs = {schedule: cost(schedule) for schedule in schedules(gemm, shape)}
-    fastest = min(time for time, _ in costs.values())
-    good = [schedule for schedule, (time, _) in costs.items() if time <= 1.005 * fastest]
-    return min(good, key=lambda schedule: costs[schedule][1])
+    fastest = min(time for time, *_ in costs.values())
+    good = [schedule for schedule, (time, *_) in costs.items() if time <= 1.005 * fastest]
+    return min(good, key=lambda schedule: costs[schedule][1:])

@@ -80,7 +80,7 @@ def _chains(rng):
     """GEMM, conversion, GEMM: as A and as B, stored as FP32 and BF16, scaled, and once more."""
     for bf16, transposed, as_b in ((0, 1, 1), (1, 0, 0), (1, 1, 0), (0, 0, 1)):
         first = gemm(rng, 18, 20, 19, (MX6,), (MX9, MX4), steps=STEPS, bf16=bool(bf16))
-        c = expected(first, KIND)
+        c = expected(first, KIND, SHAPE)
         m, n = c.shape[:: -1 if transposed else 1]
         order = tuple(int(channel) for channel in rng.permutation(n)) if transposed else None
         turned = LayerConvert(
