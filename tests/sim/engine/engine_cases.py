@@ -22,7 +22,7 @@ from mixdit_sw.gemm.epilogue import to_bf16
 from mixdit_sw.gemm.kinds import parse_kind
 from mixdit_sw.mixed import quantize_mixed
 
-PATIENCE = 100_000
+PATIENCE = 250_000
 """Cycles that no case comes near."""
 
 
