@@ -154,7 +154,7 @@ def _walkers() -> list[Proof]:
 
 def _gather() -> list[Proof]:
     found = []
-    for rows, depth in ((1, 14), (2, 12)):
+    for rows, depth in ((1, 14), (2, 10)):
 
         def build(rows: int = rows) -> wiring.Component:
             return GatherProof(square_tiles(16 * rows), 2)
