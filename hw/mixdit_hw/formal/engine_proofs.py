@@ -54,9 +54,11 @@ def _masters() -> list[Proof]:
     """For ever with any engine; from power-up, bursts of up to 4 words."""
     found = []
     engines = {"short": short_bursts(1), "two_ports": short_bursts(2), **ENGINES}
-    for (name, config), (kind, harness) in product(
-        engines.items(), (("reader", ReadProof), ("writer", WriteProof))
-    ):
+    masters: tuple[tuple[str, type[ReadProof | WriteProof]], ...] = (
+        ("reader", ReadProof),
+        ("writer", WriteProof),
+    )
+    for (name, config), (kind, harness) in product(engines.items(), masters):
 
         def build(
             harness: type[ReadProof | WriteProof] = harness, config: EngineConfig = config
@@ -154,7 +156,7 @@ def _walkers() -> list[Proof]:
 
 def _gather() -> list[Proof]:
     found = []
-    for rows, depth in ((1, 14), (2, 12)):
+    for rows, depth in ((1, 14), (2, 10)):
 
         def build(rows: int = rows) -> wiring.Component:
             return GatherProof(square_tiles(16 * rows), 2)

@@ -94,11 +94,12 @@ def edge_words(rng, rows, n):
     exponents = rng.choice([1, 3, 60, 127, 128, 200, 247, 254], (rows, n // 16)).repeat(16, axis=1)
     near = exponents - rng.choice([0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 25], (rows, n))
     words = hard_words(near, rng)
-    # Half a last bit of each format, a little more, a little less.
+    # Half a last bit of each format, a little less, and more by any one bit.
     place = rng.integers(14, 24, (rows, n), dtype=np.uint32)
     half = np.uint32(1) << place
     tie = (words & ~(half - np.uint32(1))) | half >> np.uint32(1)
-    tie += rng.integers(-1, 2, (rows, n)).astype(np.uint32)
+    nudge = rng.integers(-1, 2, (rows, n))
+    tie += np.where(nudge == 1, 1 << (words & 7), nudge).astype(np.uint32)
     words = np.where(rng.random((rows, n)) < 0.7, tie, words)
     words[rng.random((rows, n)) < 0.1] = 0
     words[rng.random((rows, n)) < 0.002] = 0x7F800000

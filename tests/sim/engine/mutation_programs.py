@@ -16,9 +16,10 @@ from mutation_gemms import (
     stored_words,
 )
 from mutation_hostile import hostile_trials
-from mutation_trial import CONFIG, ORIGINS, STEPS, good, planned
+from mutation_trial import CONFIG, ORIGINS, STEPS, far, good, planned
 
 from mixdit_sim.engine.model.parts import MemoryTiming
+from mixdit_sw.engine.commands import Error
 from mixdit_sw.engine.schedule import Schedule
 from mixdit_sw.formats import MX4, MX6, MX9
 
@@ -41,8 +42,11 @@ def trials(seed=0):
         for n, (case, made) in enumerate(conversions)
     ]
     found += [good(case, pauses=7, made=made) for case, made in conversions if case.timing == QUICK]
-    found += hostile_trials(rng)
-    found += bad_conversions(rng)
+    bad = [*hostile_trials(rng), *bad_conversions(rng)]
+    found += bad
+    # Errors whose address is one of operands or tags, with all bits of it.
+    loading = [trial for trial in bad if trial.error in (Error.FORMAT, Error.LENGTH)]
+    found += [far(trial, ORIGINS[2 * (n % 2)]) for n, trial in enumerate(loading)]
     found += [good(case, ORIGINS[0]) for case in _numbers(rng)]
     products = [planned([scaled(rng, 62)], [Schedule(False, 31)], QUICK) for _ in range(4)]
     return found + [good(case, ORIGINS[0]) for case in products]

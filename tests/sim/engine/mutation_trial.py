@@ -112,6 +112,19 @@ def good(case, origin=0, pauses=0, made=None):
     )
 
 
+def far(trial, origin):
+    """The trial with its memory at another address, where its error is then."""
+    mask = (1 << SHAPE.address_bits) - 1
+    address = trial.error_address
+    return replace(
+        trial,
+        program=moved(trial.program, origin),
+        list_address=trial.program.list_address + origin & mask,
+        error_address=None if address is None else address + origin & mask,
+        origin=origin,
+    )
+
+
 def planned(gemms, plans, timing, waits=()):
     """A case of GEMMs with given schedules."""
     program = compile_gemms(gemms, SHAPE, plans=plans)
