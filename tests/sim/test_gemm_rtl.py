@@ -1,6 +1,7 @@
 """One GEMM on every backend: the same bytes, and the cycles that were predicted."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,26 @@ def test_rtl_and_golden_write_the_same_bytes(simulator, tmp_path):
     assert on_rtl.nan_blocks == by_model.nan_blocks == 1
     assert on_rtl.padding == 10
     assert (by_model.cycles, by_model.bit_exact, by_model.mismatches) == (None, None, None)
+
+
+def test_long_k_runs_through_the_engine_in_parts():
+    a, b = matrices(3, 4, 1700)
+    _, by_model = run_gemm(a, b, TINY, GemmOptions(a_high="5"))
+    assert by_model.predicted_cycles > 2 * 83  # more than a buffer holds
+    _, on_rtl = run_gemm(a, b, TINY, GemmOptions(a_high="5", backend="rtl"))
+    assert (on_rtl.scope, on_rtl.mismatches) == ("engine", 0)
+    assert on_rtl.cycles == on_rtl.predicted_cycles
+
+
+def test_what_no_engine_can_run_runs_on_the_array_alone():
+    a, b = matrices(3, 4, 40)
+    told = []
+    interleaved = replace(TINY, interleave=2)
+    options = GemmOptions(backend="rtl", simulator="verilator")
+    _, report = run_gemm(a, b, interleaved, options, told.append)
+    assert (report.scope, report.mismatches) == ("array", 0)
+    assert report.cycles == report.predicted_cycles
+    assert any("No engine can run this" in line and "interleave = 1" in line for line in told)
 
 
 @simulators
