@@ -7,8 +7,8 @@ from mixdit_sim.engine.model.engine import predict
 from mixdit_sim.engine.run import memory_timing
 from mixdit_sw.engine.compiler import compile_sizes
 from mixdit_sw.engine.convert import ConvertSize
+from mixdit_sw.engine.gemm import GemmSize
 from mixdit_sw.engine.registers import Register
-from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.formats import MX6, MX9
 
 CASES = [("small", 256, 1152), ("paper", 1024, 1152), ("paper", 1024, 4608)]

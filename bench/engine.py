@@ -9,8 +9,9 @@ from mixdit_sim.engine.model import compute
 from mixdit_sim.engine.model.engine import EngineModel, predict
 from mixdit_sim.engine.run import memory_timing
 from mixdit_sw.engine.compiler import compile_sizes
+from mixdit_sw.engine.gemm import GemmSize
 from mixdit_sw.engine.registers import Register
-from mixdit_sw.engine.schedule import GemmSize, Schedule, choose_schedule, schedules, traffic
+from mixdit_sw.engine.schedule import Schedule, choose_schedule, schedules, traffic
 from mixdit_sw.formats import LANES, MX6, MX9
 
 TOKENS = 1024

@@ -1,9 +1,10 @@
 """Ablation: selection policies on the shipped model and on its twin (docs/policies.md).
 
-python -m bench.policies [--images 1000 --seeds 5 --steps 50] [--folder build/policies]
+python -m bench.policies [--images 300 --key-images 1000] [--folder build/policies]
 
-For each model it searches, per model and per layer, then samples with every policy. Measurements
-stay in the folder; the same command continues after an interruption.
+For each model it searches, per model and per layer, then samples with every policy, and with the
+key ones (all-MX6 and what the searches chose) more images. Measurements stay in the folder; the
+same command continues after an interruption, and more images go on from those that are there.
 """
 
 from __future__ import annotations
@@ -100,18 +101,15 @@ def search_configs(task: Task, options: argparse.Namespace) -> dict[str, SearchC
         budget=Budget(trials=options.trials),
         finalists=options.finalists,
     )
-    return {
-        "one pair": config,
-        "per layer": replace(config, choices=replace(choices, per="layer")),
-    }
+    return {name: replace(config, choices=replace(choices, per=name)) for name in options.per}
 
 
 def search(task: Task, folder: Path, options: argparse.Namespace) -> dict[str, SearchReport]:
     """Search both ways; keep what each leaves in a folder of its own."""
     reports = {}
     for name, config in search_configs(task, options).items():
-        tell = _teller(f"{task.model}, {name}")
-        results = folder / name.replace(" ", "_")
+        tell = _teller(f"{task.model}, per {name}")
+        results = folder / f"per_{name}"
         reports[name] = run_search(
             config, folder, results=results, processes=options.workers, progress=tell
         )
@@ -121,43 +119,47 @@ def search(task: Task, folder: Path, options: argparse.Namespace) -> dict[str, S
 
 def searched(reports: dict[str, SearchReport]) -> list[Policy]:
     """Return what the searches chose, and per layer the best for no more cycles than one pair."""
-    found = []
-    for name, report in reports.items():
-        chosen = report.verdict.chosen
-        if chosen is not None:
-            found.append(replace(chosen.policy, name=f"{name}, cheapest in bounds"))
-    pair, layers = reports["one pair"], reports["per layer"]
-    if pair.verdict.chosen is not None:
-        limit = pair.verdict.chosen.cycles
-        equal = [trial for trial in layers.front if trial.cycles <= limit]
+    chosen = {
+        name: report.verdict.chosen
+        for name, report in reports.items()
+        if report.verdict.chosen is not None
+    }
+    found = [
+        replace(candidate.policy, name=f"per {name}, cheapest in bounds")
+        for name, candidate in chosen.items()
+    ]
+    if "model" in chosen and "layer" in reports:
+        layers = reports["layer"]
+        equal = [trial for trial in layers.front if trial.cycles <= chosen["model"].cycles]
         if equal:
             policy = layers.space.policy(equal[-1].point)
-            found.append(replace(policy, name="per layer, at the pair's cycles"))
+            found.append(replace(policy, name="per layer, at the cycles of per model"))
     return found
 
 
 def measure(
     task: Task, folder: Path, policies: list[Policy], large: list[str], executor: Executor
 ) -> list[dict[str, Any]]:
-    """Return a row for the float model and for each policy.
+    """Return a row for the float model and for each policy, of as many images as the task says.
 
     `large` names a public model, and the engine on which its cycles are counted.
     """
     subject = Subject(task, folder)
     store = Store(folder, task, subject.fingerprint)
     calibration, model = subject.calibrate(), subject.bundle.model
-    stable = [with_stable_name(store, policy) for policy in policies]
+    stable = [with_stable_name(policy) for policy in policies]
     tell = _teller(task.model)
     (floats,) = measure_all(store, executor, float_scores, task, [Policy()], tell)
     distances = measure_all(store, executor, one_step_distance, task, stable, tell)
     scores = measure_all(store, executor, paired_scores, task, stable, tell)
-    rows = [{"model": task.model, "policy": "float", "scores": floats}]
+    of = {"model": task.model, "seeds": len(task.study.seeds), "images": task.study.images}
+    rows = [{**of, "policy": "float", "scores": floats}]
     for policy, distance, score in zip(policies, distances, scores, strict=True):
         plan = resolve(policy, calibration, model, timesteps=subject.bundle.schedule.timesteps)
         is_simple = not any(override.timesteps for override in policy.overrides)
         cycles = policy_cycles(policy, model.config, *large) if is_simple else None
         row = {
-            "model": task.model,
+            **of,
             "policy": policy.name,
             "one_step": distance,
             "scores": score,
@@ -177,10 +179,11 @@ def ablation(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the rows of all models."""
     samples = StudyConfig(
         seeds=tuple(range(options.seeds)),
-        images=options.images,
+        images=options.search_images,
         steps=options.steps,
         batch=options.batch,
     )
+    key_seeds = tuple(range(options.key_seeds))
     rows = []
     for name in options.models:
         task = Task(
@@ -192,12 +195,20 @@ def ablation(options: argparse.Namespace) -> list[dict[str, Any]]:
         )
         folder = options.folder / Path(name).name
         policies = candidates() + (more_candidates() if options.more else [])
+        key = policies[:1]
         if options.trials:
-            policies += searched(search(task, folder, options))
-        if options.only:
-            policies = [policy for policy in policies if policy.name in options.only]
+            found = searched(search(task, folder, options))
+            policies, key = policies + found, key + found
         with workers(options.workers) as executor:
-            rows += measure(task, folder, policies, options.large, executor)
+            for images, seeds, wanted in (
+                (options.key_images, key_seeds, key),
+                (options.images, samples.seeds, policies),
+            ):
+                chosen = [p for p in wanted if not options.only or p.name in options.only]
+                if images:
+                    study = replace(samples, images=images, seeds=seeds)
+                    sampled = replace(task, study=study)
+                    rows += measure(sampled, folder, chosen, options.large, executor)
     return rows
 
 
@@ -208,11 +219,17 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--only", nargs="+", help="names of policies")
     found.add_argument("--more", action="store_true", help="more policies")
     found.add_argument("--seeds", type=int, default=3)
-    found.add_argument("--images", type=int, default=100, help="images of each seed")
-    found.add_argument("--batch", type=int, default=100)
+    found.add_argument("--images", type=int, default=300, help="of each seed and policy; 0: none")
+    found.add_argument(
+        "--key-images", type=int, default=1000, help="the same for the key policies; 0: none"
+    )
+    found.add_argument("--key-seeds", type=int, default=5)
+    found.add_argument("--search-images", type=int, default=100, help="the same in searches")
+    found.add_argument("--batch", type=int, default=StudyConfig().batch)
     found.add_argument("--steps", type=int, default=5, help="denoising steps")
     found.add_argument("--quick-images", type=int, default=20, help="of calibration, quick measure")
-    found.add_argument("--trials", type=int, default=80, help="of each search; 0: no search")
+    found.add_argument("--trials", type=int, default=40, help="of each search; 0: no search")
+    found.add_argument("--per", nargs="+", default=["model", "layer"], help="searches")
     found.add_argument("--finalists", type=int, default=2)
     found.add_argument("--shares", type=float, nargs="+", default=Choices().shares)
     found.add_argument("--heads", type=int, nargs="+", default=Choices().heads)
@@ -237,8 +254,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     text = json.dumps(rows, indent=1)
     write_atomically(options.folder / "results.json", lambda partial: partial.write_text(text))
-    print(table(rows))
-    print(ranks(rows))
+    for seeds, images in dict.fromkeys((row["seeds"], row["images"]) for row in rows):
+        alike = [row for row in rows if (row["seeds"], row["images"]) == (seeds, images)]
+        print(f"{seeds} x {images} images\n\n{table(alike)}\n\n{ranks(alike)}\n")
 
 
 if __name__ == "__main__":

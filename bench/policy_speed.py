@@ -14,6 +14,7 @@ from mixdit_sw.policy.apply import apply_plan
 from mixdit_sw.policy.calibrate import CalibrationConfig, calibrate
 from mixdit_sw.policy.description import Dynamic, LinearRule, Policy, paper_policy, uniform_policy
 from mixdit_sw.policy.select import resolve
+from mixdit_sw.quality.sampling import StudyConfig
 
 POLICIES = (
     uniform_policy("mx6"),
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--batch", type=int, default=StudyConfig().batch)
     options = parser.parse_args()
     torch.set_num_threads(1)
     plain, bundle = load_dit(), load_dit()
@@ -42,8 +44,8 @@ def main() -> None:
         plan = resolve(policy, calibration, bundle.model)
         with apply_plan(bundle.model, plan):
             seconds, ratio = alternate(
-                lambda: sample(bundle.model, labels, bundle.schedule, settings),
-                lambda: sample(plain.model, labels, plain.schedule, settings),
+                lambda: sample(bundle.model, labels, bundle.schedule, settings, options.batch),
+                lambda: sample(plain.model, labels, plain.schedule, settings, options.batch),
                 options.rounds,
             )
         per_step = seconds / options.images / options.steps

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mixdit_cli import show
+from mixdit_cli import show, terminal
 from mixdit_cli.options import (
     Accumulator,
     Config,
@@ -40,7 +40,7 @@ def generate(
     json_file: Json = None,
 ) -> None:
     """Emit Verilog."""
-    with show.working(f"Emitting {top}"):
+    with terminal.working(f"Emitting {top}"):
         manifest = hw_generate.generate(machine_of(preset, config), top, out)
     save(json_file, manifest)
     show.manifest(manifest, out)
@@ -61,7 +61,7 @@ def quantize(
     """Quantize a tensor along its last axis, or turn one back."""
     load_user_formats(formats)
     check_outputs(out, json_file, inputs=(source, formats))
-    with show.working("Dequantizing" if dequantize else "Quantizing"):
+    with terminal.working("Dequantizing" if dequantize else "Quantizing"):
         if dequantize:
             report = quantize_file.dequantize_npz(source, out)
         else:
@@ -75,8 +75,10 @@ def gemm(
     a: Annotated[Path, typer.Argument(help="A (M, K), float32 .npy.")],
     b: Annotated[Path, typer.Argument(help="B (N, K), float32 .npy.")],
     out: Annotated[Path, typer.Option(help="C = A @ B.T (M, N), float32 .npy.")],
-    a_format: Annotated[str, typer.Option(help="Format of A, as in docs/formats.md.")] = "mx6",
-    b_format: Annotated[str, typer.Option(help="Format of B.")] = "mx6",
+    a_format: Annotated[
+        str | None, typer.Option(help="Format of A, as in docs/formats.md.", show_default="mx6")
+    ] = None,
+    b_format: Annotated[str | None, typer.Option(help="Format of B.", show_default="mx6")] = None,
     high_channels: Annotated[
         str | None,
         typer.Option(
@@ -89,7 +91,9 @@ def gemm(
         Path | None, typer.Option(help="Plan of `mixdit search`, instead of formats and channels.")
     ] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the plan.")] = None,
-    head: Annotated[int, typer.Option(help="Head of the layer, if it is a product.")] = 0,
+    head: Annotated[
+        int | None, typer.Option(help="Head of the layer, if it is a product.", show_default="0")
+    ] = None,
     accumulator: Accumulator = None,
     backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
     preset: Preset = None,
@@ -101,11 +105,13 @@ def gemm(
 ) -> None:
     """Multiply on the array: in floating point, by the golden model, or on simulated RTL."""
     load_user_formats(formats)
-    if layer is not None and plan is None:
-        raise MixditError("--layer is a layer of a plan: give --plan too")
+    if plan is None and (layer, head) != (None, None):
+        raise MixditError("--layer and --head are of a plan: give --plan too")
+    if plan is not None and (a_format, b_format) != (None, None):
+        raise MixditError("A plan has the formats: leave out --a-format and --b-format")
     options = sim_gemm.GemmOptions(
-        a_format=a_format,
-        b_format=b_format,
+        a_format="mx6" if a_format is None else a_format,
+        b_format="mx6" if b_format is None else b_format,
         a_high=high_channels,
         b_high=b_high_channels,
         accumulator=accumulator,
@@ -114,13 +120,13 @@ def gemm(
         waves=waves,
         plan=plan,
         layer=layer,
-        head=head,
+        head=head or 0,
     )
     array = machine_of(preset, config)
     channels = [Path(value) for value in (high_channels, b_high_channels) if value]
     inputs = (a, b, plan, config, formats, *channels)
     check_outputs(out, json_file, waves, inputs=inputs)
-    with show.working(f"Multiplying ({backend})") as progress:
+    with terminal.working(f"Multiplying ({backend})") as progress:
         c, report = sim_gemm.run_gemm(load_matrix(a), load_matrix(b), array, options, progress)
     save_npy(out, c)
     save(json_file, report.to_dict())
@@ -133,9 +139,10 @@ def sample(
     out: Annotated[Path, typer.Option(help="Image, PNG.")],
     backend: Annotated[str, typer.Option(help="float, golden or rtl.")] = "golden",
     steps: Annotated[int, typer.Option(help="Denoising steps, at least 2.")] = 50,
-    label: Annotated[int, typer.Option("--class", help="Class of Fashion-MNIST, 0..9.")] = 0,
+    label: Annotated[int, typer.Option("--class", help="Class; of the shipped model, 0..9.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     guidance: Annotated[float, typer.Option(help="Guidance scale; 1 is none.")] = 2.0,
+    model: Annotated[str, typer.Option(help="shipped, twin-x30 or a weight file.")] = "shipped",
     policy: Annotated[
         Path | None, typer.Option(help="Policy or plan, instead of MixDiT's policy.")
     ] = None,
@@ -143,10 +150,10 @@ def sample(
     simulator: Simulator = "verilator",
     json_file: Json = None,
 ) -> None:
-    """Sample an image from the shipped model; quantized, with the engine's cycles."""
+    """Sample an image; quantized, with the engine's cycles."""
     from mixdit_sim.sample.report import SampleOptions
     from mixdit_sim.sample.run import sample_image
-    from mixdit_sw.models.load import load_dit
+    from mixdit_sw.models.named import named_dit
     from mixdit_sw.models.png import save_png
 
     options = SampleOptions(
@@ -158,9 +165,10 @@ def sample(
         policy=policy,
         simulator=simulator,
     )
-    check_outputs(out, json_file, inputs=(policy,))
-    with show.working(f"Sampling ({backend})") as progress:
-        image, report = sample_image(load_dit(), get_engine(preset), options, progress)
+    check_outputs(out, json_file, inputs=(policy, Path(model)))
+    bundle = named_dit(model)
+    with terminal.working(f"Sampling ({backend})") as progress:
+        image, report = sample_image(bundle, get_engine(preset), options, progress)
     save_png(out, image)
     save(json_file, report.to_dict())
     show.values({k: v for k, v in report.to_dict().items() if v is not None}, out)
@@ -183,7 +191,7 @@ def demo(
 
     engine = engine_of(preset, config)
     check_outputs(json_file, waves)
-    with show.working("Demo") as progress:
+    with terminal.working("Demo") as progress:
         report = run_demo(engine, out, simulator=simulator, waves=waves, progress=progress)
     save(json_file, report.to_dict())
     show.demo(report, out)

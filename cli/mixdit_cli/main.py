@@ -49,7 +49,10 @@ def main() -> None:
         # Wrong arguments; typer does not export the base class of its own exceptions.
         if not hasattr(error, "format_message"):
             raise
-        status = _fail(f"{error.format_message()} (try `mixdit --help`)", 2)
+        context = getattr(error, "ctx", None)
+        command = context.info_name if context and context.parent else ""
+        hint = " ".join(filter(None, ("mixdit", command, "--help")))
+        status = _fail(f"{error.format_message()} (try `{hint}`)", 2)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mixdit_cli import show
+from mixdit_cli import show, show_area, show_studies, terminal
 from mixdit_cli.options import (
     DEFAULT_PRESET,
     Config,
@@ -81,15 +81,15 @@ def area(
     recipe = recipe or REFERENCE
     if unit is not None:
         array = array_of(preset, config)
-        with show.working(f"Synthesizing {unit}") as progress:
+        with terminal.working(f"Synthesizing {unit}") as progress:
             report = hw_area.report_area(
                 array, top=unit, target=target, recipe=recipe, progress=progress
             )
         save(json_file, report.to_dict())
-        show.area(report)
+        show_area.area(report)
         return
     machine = machine_of(preset, config)
-    with show.working("Synthesizing") as progress:
+    with terminal.working("Synthesizing") as progress:
         whole = hw_preset_area.report_preset(
             machine,
             target=target,
@@ -98,7 +98,7 @@ def area(
             progress=progress,
         )
     save(json_file, whole.to_dict())
-    show.preset_area(whole)
+    show_area.preset_area(whole)
     if picture is not None:
         draw_area(whole, f"{whole.top} of {config or preset or DEFAULT_PRESET}", picture)
 
@@ -119,7 +119,7 @@ def estimate(
     """Estimate a denoising step by the engine's cycle model."""
     workload = with_policy(get_workload(model), high_share, high_heads)
     check_outputs(json_file)
-    with show.working("Estimating") as progress:
+    with terminal.working("Estimating") as progress:
         report = sim_estimate.estimate(workload, preset, clock_ghz, progress)
     save(json_file, report.to_dict())
     show.estimate(report)
@@ -158,10 +158,10 @@ def sweep(
     plan = read_sweep(file, {**options, "quality": quality}, vary or ())
     check_outputs(out / PICTURE, json_file)
     where = local_processes(jobs) if dask is None else dask_cluster(dask)
-    with where as executor, show.counting("Sweep") as progress:
+    with where as executor, terminal.counting("Sweep") as progress:
         result = run_sweep(plan, out, executor, progress)
     save(json_file, result.to_dict())
-    show.sweep(result, out, draw_sweep(result, out / PICTURE))
+    show_studies.sweep(result, out, draw_sweep(result, out / PICTURE))
     if any(point.failed for point in result.points):
         raise typer.Exit(1)
 
@@ -179,10 +179,10 @@ def bitstream(
     """Place and route an engine that tests itself, for a board with an ECP5-85F."""
     engine = engine_of(preset, config, FPGA_PRESET)
     check_outputs(json_file)
-    with show.working("Bitstream") as progress:
+    with terminal.working("Bitstream") as progress:
         report = make_bitstream(engine, out, board=board, progress=progress)
     save(json_file, report.to_dict())
-    show.bitstream(report)
+    show_area.bitstream(report)
     if not report.passed:
         raise typer.Exit(1)
 

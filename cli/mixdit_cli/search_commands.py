@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mixdit_cli import show
+from mixdit_cli import show_studies, terminal
 from mixdit_cli.options import Json, Simulator, check_outputs, save
 from mixdit_hw.engine.config import ENGINES, get_engine
 
@@ -62,11 +62,11 @@ def search(
         preset=preset,
         cycles_of=cycles_of,
     )
-    check_outputs(json_file)
-    with show.working("Searching") as progress:
+    check_outputs(out / options.REPORT, json_file)
+    with terminal.working("Searching") as progress:
         report = options.run_search(config, out, processes=workers, dask=dask, progress=progress)
     save(json_file, report.to_dict())
-    show.search(report, out)
+    show_studies.search(report, out)
     if not report.passed:
         raise typer.Exit(1)
 
@@ -83,10 +83,10 @@ def block(
 
     engine = get_engine(preset)
     check_outputs(json_file)
-    with show.working("Block") as progress:
+    with terminal.working("Block") as progress:
         report = run_block(searched, number, engine, simulator=simulator, progress=progress)
     save(json_file, report.to_dict())
-    show.block(report)
+    show_studies.block(report)
     if not report.passed:
         raise typer.Exit(1)
 

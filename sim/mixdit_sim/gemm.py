@@ -4,18 +4,15 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mixdit_hw.config import ArrayConfig
-from mixdit_hw.engine.config import EngineConfig, engine_for
+from mixdit_hw.engine.config import EngineConfig
 from mixdit_sim.array.beats import Gemm
 from mixdit_sim.array.cycles import predict_cycles, utilization
-from mixdit_sim.array.rtl import check_simulable, check_simulator, run_gemms
-from mixdit_sim.engine.run import run_layers
-from mixdit_sw.engine.compiler import LayerGemm, compile_sizes
-from mixdit_sw.engine.registers import Register
+from mixdit_sim.array.rtl import check_simulable, check_simulator
+from mixdit_sim.gemm_rtl import rtl_gemm
 from mixdit_sw.errors import MixditError
 from mixdit_sw.files import load_npy
 from mixdit_sw.formats import get_format
@@ -158,8 +155,8 @@ def run_gemm(
         Operands.
     config : ArrayConfig or EngineConfig
         Array, or the engine around it. On RTL the GEMM runs through the engine, memory to memory;
-        what no engine can run (formats without micro-exponents, interleaved outputs, K too large
-        for its buffers) runs on the array alone. Other backends predict the array's cycles.
+        what no engine can run (formats without micro-exponents, interleaved outputs) runs on the
+        array alone. Other backends predict the array's cycles.
     options : GemmOptions
         Formats and backend.
     progress : callable, optional
@@ -201,10 +198,17 @@ def run_gemm(
     cycles = mismatches = None
     start = time.perf_counter()
     if options.backend == "rtl":
-        run = _run_rtl(config, engine, pair, options, progress)
+        run = rtl_gemm(
+            config,
+            engine,
+            pair,
+            simulator=options.simulator,
+            waves=options.waves,
+            progress=progress,
+        )
         wall = time.perf_counter() - start
         c, cycles = run.c, run.cycles
-        golden = golden_gemm(*pair, kind)
+        golden = run.golden(pair, kind)
         mismatches = int((c.view(np.uint32) != golden.view(np.uint32)).sum())
     else:
         c = golden_gemm(*pair, kind)
@@ -252,60 +256,6 @@ def _quantize(
     from mixdit_sw.policy.plan import Plan
 
     return plan_operands(a, b, Plan.load(options.plan), options.layer, options.head)
-
-
-@dataclass(frozen=True)
-class _RtlRun:
-    """What the RTL gave, and what was predicted."""
-
-    scope: str
-    c: np.ndarray
-    cycles: int
-    predicted: int
-    stalls: dict[str, int] | None
-
-
-def _run_rtl(
-    config: ArrayConfig,
-    engine: EngineConfig | None,
-    pair: tuple[QuantizedOperand, QuantizedOperand],
-    options: GemmOptions,
-    progress: Callable[[str], None] | None,
-) -> _RtlRun:
-    """Run a GEMM through the engine, or where that cannot be on the array alone."""
-    layer = [LayerGemm(a=pair[0], b=pair[1])]
-    how: dict[str, Any] = {
-        "simulator": options.simulator,
-        "waves": options.waves,
-        "progress": progress,
-    }
-    try:
-        engine = engine or engine_for(config)
-        compile_sizes([layer[0].size], engine.shape)
-    except MixditError as error:
-        if progress:
-            progress(f"No engine can run this ({error}): simulating the array alone")
-        (result,) = run_gemms(config, [pair], **how)
-        gemm = Gemm.of(config, *pair)
-        return _RtlRun("array", result.c, result.cycles, predict_cycles(gemm), None)
-    (run,) = run_layers(engine, [layer], **how)
-    return _RtlRun(
-        "engine",
-        run.c[0],
-        run.outcome.cycles,
-        run.predicted[Register.CYCLES],
-        stalls(run.outcome.counters),
-    )
-
-
-def stalls(counters: dict[Register, int]) -> dict[str, int]:
-    """Return the cycles in which the array waited, by cause."""
-    prefix = "STALL_"
-    return {
-        register.name.removeprefix(prefix).lower(): count
-        for register, count in counters.items()
-        if register.name.startswith(prefix)
-    }
 
 
 def _float_gemm(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Reading and writing of files: one clear line on bad input, nothing half-written."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ def save_npy(path: Path, array: np.ndarray) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Check that a file can be written, before long work; creates nothing.
+    """Check that a file can be written, before long work; leaves nothing behind.
 
     Raises
     ------
@@ -103,8 +103,11 @@ def check_writable(path: Path) -> None:
         raise MixditError(f"Cannot write {path}: {error.strerror}") from error
     if not folder.is_dir():
         raise MixditError(f"Cannot write {path}: {folder} is not a folder")
-    if not os.access(folder, os.W_OK):
-        raise MixditError(f"Cannot write {path}: no permission in {folder}")
+    try:
+        # Permissions alone do not say: there are folders in which not even root can create files.
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise MixditError(f"Cannot write {path}: {folder}: {error.strerror}") from error
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:

@@ -31,14 +31,17 @@ int64_t bits_of(double x) {
 }
 
 // One element at any exponent; `field` is E - tau.
+template <bool kTruncates>
 float quantize_element(float x, uint32_t own_field, int field, int magnitude_bits) {
     const double step = std::ldexp(1.0, field - 127 - (magnitude_bits - 1));
     const double limit = (1 << magnitude_bits) - 1;
-    const double code = own_field == 0 ? 0.0 : std::nearbyint(x / step);
+    const double real = own_field == 0 ? 0.0 : x / step;
+    const double code = kTruncates ? std::trunc(real) : std::nearbyint(real);
     return static_cast<float>(std::min(std::max(code, -limit), limit) * step + 0.0);
 }
 
 // decode(encode(x)) of one block; see mixdit_sw/codec/fake.py.
+template <bool kTruncates>
 void quantize_block(const float* x, float* out, int magnitude_bits) {
     uint32_t fields[kLanes], pairs[kLanes];
     std::memcpy(fields, x, sizeof fields);
@@ -55,17 +58,39 @@ void quantize_block(const float* x, float* out, int magnitude_bits) {
         pairs[i] = std::max(std::max(fields[i], fields[i ^ 1]), exponent - 1);
     if (exponent < 9 || exponent > 230) {
         for (int i = 0; i < kLanes; i++)
-            out[i] = quantize_element(x[i], fields[i], static_cast<int>(pairs[i]), magnitude_bits);
+            out[i] = quantize_element<kTruncates>(x[i], fields[i], static_cast<int>(pairs[i]),
+                                                  magnitude_bits);
         return;
     }
     const uint32_t ones = (1u << 23) - (1u << (24 - magnitude_bits));
     const float up = static_cast<float>(1 << (24 - magnitude_bits));
     for (int i = 0; i < kLanes; i++) {
         const float largest = float_of(pairs[i] << 23 | ones);
+        if (kTruncates) {
+            const float step = largest / static_cast<float>((1 << magnitude_bits) - 1);
+            out[i] = std::trunc(x[i] / step) * step + 0.0f;
+            continue;
+        }
         const float magic = largest * up;
         const float rounded = (x[i] + magic) - magic;
         const float capped = rounded > largest ? largest : rounded;
         out[i] = capped < -largest ? -largest : capped;
+    }
+}
+
+// Rows of k elements; the last block of a row counts as padded with zeros.
+template <bool kTruncates>
+void quantize_rows(const float* x, float* out, int64_t rows, int64_t k, int magnitude_bits) {
+    const int64_t whole = k / kLanes * kLanes;
+    for (int64_t row = 0; row < rows; row++, x += k, out += k) {
+        for (int64_t i = 0; i < whole; i += kLanes)
+            quantize_block<kTruncates>(x + i, out + i, magnitude_bits);
+        if (whole < k) {
+            float tail[kLanes] = {};
+            std::copy(x + whole, x + k, tail);
+            quantize_block<kTruncates>(tail, tail, magnitude_bits);
+            std::copy(tail, tail + (k - whole), out + whole);
+        }
     }
 }
 
@@ -150,19 +175,12 @@ void fake_quantize_ocp(const float* x, float* out, int64_t rows, int64_t k, int6
             quantize_ocp_block(x + i, out + i, static_cast<int>(std::min(unit, k - i)), e);
 }
 
-// Rows of k elements; the last block of a row counts as padded with zeros.
-void fake_quantize(const float* x, float* out, int64_t rows, int64_t k, int64_t magnitude_bits) {
-    const int64_t whole = k / kLanes * kLanes;
-    for (int64_t row = 0; row < rows; row++, x += k, out += k) {
-        for (int64_t i = 0; i < whole; i += kLanes)
-            quantize_block(x + i, out + i, static_cast<int>(magnitude_bits));
-        if (whole < k) {
-            float tail[kLanes] = {};
-            std::copy(x + whole, x + k, tail);
-            quantize_block(tail, tail, static_cast<int>(magnitude_bits));
-            std::copy(tail, tail + (k - whole), out + whole);
-        }
-    }
+// Micro-exponent blocks, rounded to nearest even or truncated.
+void fake_quantize(const float* x, float* out, int64_t rows, int64_t k, int64_t magnitude_bits,
+                   int64_t truncates) {
+    const int bits = static_cast<int>(magnitude_bits);
+    if (truncates) quantize_rows<true>(x, out, rows, k, bits);
+    else quantize_rows<false>(x, out, rows, k, bits);
 }
 
 // OCP blocks of `unit` elements, x (blocks, unit), as codes and as an exponent for each K-block.

@@ -35,7 +35,7 @@ MAX_UNIT = 32
 _COUNT = ctypes.c_int64
 _POINTER = ctypes.c_void_p
 _SIGNATURES = {
-    "fake_quantize": (_POINTER, _POINTER, _COUNT, _COUNT, _COUNT),
+    "fake_quantize": (_POINTER, _POINTER) + (_COUNT,) * 4,
     "fake_quantize_ocp": (_POINTER, _POINTER) + (_COUNT,) * 7,
     "encode_ocp": (_POINTER, _POINTER, _POINTER) + (_COUNT,) * 7,
     "multiply_values": (_POINTER,) * 4 + (_COUNT,) * 3,
@@ -49,6 +49,11 @@ def is_available() -> bool:
     return _library() is not None
 
 
+def is_loaded() -> bool:
+    """Return whether the loops are there already, so that they cost no compiler run."""
+    return _library.cache_info().currsize > 0 and is_available()
+
+
 def has_loop(fmt: Format) -> bool:
     """Return whether blocks of a format can be quantized here, after building the loops."""
     is_micro = isinstance(fmt, MicroExponentFormat) and fmt.digits is not None
@@ -56,10 +61,12 @@ def has_loop(fmt: Format) -> bool:
     return (is_micro or is_ocp) and is_available()
 
 
-def fake_quantize(x: torch.Tensor, out: torch.Tensor, fmt: Format) -> None:
+def fake_quantize(
+    x: torch.Tensor, out: torch.Tensor, fmt: Format, *, truncates: bool = False
+) -> None:
     """Set `out` to the values of x in a micro-exponent or an OCP format.
 
-    Both are float32 (rows, K), contiguous, on the CPU.
+    Both are float32 (rows, K), contiguous, on the CPU. Only micro-exponent formats truncate.
     """
     more: tuple[int, ...]
     if isinstance(fmt, OcpFormat):
@@ -68,7 +75,7 @@ def fake_quantize(x: torch.Tensor, out: torch.Tensor, fmt: Format) -> None:
     else:
         assert isinstance(fmt, MicroExponentFormat)
         loop = _loop("fake_quantize")
-        more = (fmt.magnitude_bits,)
+        more = (fmt.magnitude_bits, truncates)
     pointers = (x.data_ptr(), out.data_ptr())
     stride = x.shape[1] * x.element_size()
 

@@ -1,6 +1,6 @@
 """A matrix quantized for the engine: one format for each K-block, channels in engine order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,6 +106,19 @@ class QuantizedOperand:
         """Return the blocks, or those of some K-blocks."""
         return Blocks(
             self.codes[:, k_block], self.exponents[:, k_block], self.micro_exponents[:, k_block]
+        )
+
+    def part(self, k_blocks: slice) -> "QuantizedOperand":
+        """Return some of its K-blocks, channels numbered as in the whole."""
+        return replace(
+            self,
+            codes=self.codes[:, k_blocks],
+            exponents=self.exponents[:, k_blocks],
+            micro_exponents=self.micro_exponents[:, k_blocks],
+            formats=self.formats[k_blocks],
+            order=self.order[LANES * k_blocks.start : LANES * k_blocks.stop],
+            scales=None if self.scales is None else self.scales[:, k_blocks],
+            groups=self.groups[k_blocks],
         )
 
     def check_same_order(self, other: "QuantizedOperand") -> None:

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from mixdit_sim import gemm as sim_gemm
+from mixdit_sim import gemm_rtl
 from mixdit_sw.formats import MX4, MX6, MX9
 from mixdit_sw.gemm.kinds import parse_kind
 from mixdit_sw.gemm.reference import golden_gemm
@@ -80,14 +80,14 @@ def test_rtl_is_checked_against_golden(report, inputs):
 
 @needs_icarus
 def test_mismatch_is_exit_status_1(mixdit, inputs, monkeypatch):
-    real = sim_gemm.run_layers
+    real = gemm_rtl.run_layers
 
     def wrong(*arguments, **options):
         results = real(*arguments, **options)
         results[0].c[0].view(np.uint32)[0, 0] ^= 1
         return results
 
-    monkeypatch.setattr(sim_gemm, "run_layers", wrong)
+    monkeypatch.setattr(gemm_rtl, "run_layers", wrong)
     rtl = ["--backend", "rtl", "--simulator", "icarus", "--preset", "tiny"]
     done = mixdit(*inputs.gemm, *rtl, "--out", inputs.folder / "c.npy")
     assert done.status == 1

@@ -33,12 +33,13 @@ def test_parts(top, report, tmp_path):
     assert (tmp_path / f"{top}.v").is_file()
 
 
-def test_config_file(report, tmp_path):
+def test_config_file(report, refused, tmp_path):
     config = tmp_path / "config.json"
     config.write_text('{"rows": 2, "cols": 2, "cluster_rows": 2, "cluster_cols": 2}')
-    # A preset next to it does not count.
-    found = report("generate", "--config", config, "--preset", "nope", "--out", tmp_path)
+    found = report("generate", "--config", config, "--out", tmp_path)
     assert found["parameters"] == get_preset("tiny").to_dict()
+    both = "--config", config, "--preset", "tiny"
+    assert "--preset or --config, not both" in refused("generate", *both, "--out", tmp_path)
 
 
 def test_needs_no_torch():
@@ -136,19 +137,20 @@ def test_missing_translator(refused, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "message", "hint"),
     [
-        ([], "Missing command"),
-        (["nothing"], "No such command 'nothing'"),
-        (["generate"], "Missing option '--out'"),
-        (["gemm", "a.npy", "b.npy"], "Missing option '--out'"),
-        (["gemm", "--out", "c.npy"], "Missing argument 'a'"),
+        ([], "Missing command", "mixdit --help"),
+        (["nothing"], "No such command 'nothing'", "mixdit --help"),
+        (["generate"], "Missing option '--out'", "mixdit generate --help"),
+        (["gemm", "a.npy", "b.npy"], "Missing option '--out'", "mixdit gemm --help"),
+        (["gemm", "--out", "c.npy"], "Missing argument 'a'", "mixdit gemm --help"),
+        (["gemm", "--no"], "No such option: --no", "mixdit gemm --help"),
     ],
 )
-def test_bad_arguments(arguments, message, refused):
+def test_bad_arguments(arguments, message, hint, refused):
     error = refused(*arguments)
     assert message in error
-    assert "(try `mixdit --help`)" in error
+    assert f"(try `{hint}`)" in error
 
 
 def test_help(mixdit):

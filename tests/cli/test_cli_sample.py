@@ -1,8 +1,15 @@
 """`mixdit sample`."""
 
+import zlib
+
+import numpy as np
 import pytest
+from filled_model import filled
 
 from mixdit_sim.sample import run as sample_run
+from mixdit_sw.models.dit import DiT, DiTConfig
+from mixdit_sw.models.load import save_dit
+from mixdit_sw.models.schedule import Schedule
 from mixdit_sw.policy.calibrate import CalibrationConfig
 
 
@@ -13,6 +20,12 @@ def quick(monkeypatch):
         "CalibrationConfig",
         lambda hessians: CalibrationConfig(images=2, steps=2, hessians=hessians),
     )
+
+
+def pixels(path):
+    """Return the rows of a PNG file, each after its filter's number."""
+    data = zlib.decompress(path.read_bytes()[41:-16])
+    return np.frombuffer(data, np.uint8).reshape(28, 29).astype(int)
 
 
 def test_float_and_golden(report, tmp_path):
@@ -31,12 +44,26 @@ def test_float_and_golden(report, tmp_path):
     assert first.startswith(b"\x89PNG\r\n\x1a\n")
 
 
+def test_other_models(report, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    config = DiTConfig(patch=14, hidden=64, heads=2, depth=1, mlp_ratio=1, classes=12)
+    save_dit(path, filled(DiT, config), Schedule(), {})
+    short = ("sample", "--steps", 2, "--preset", "tiny", "--out", tmp_path / "x.png")
+    found = report(*short, "--model", path, "--class", 11)
+    assert found["macs"] == 2 * 2 * (4 * 64 * 64 * 6 + 2 * 2 * 4 * 4 * 32)
+    report(*short, "--backend", "float", "--guidance", 1)
+    shipped = pixels(tmp_path / "x.png")
+    report(*short, "--backend", "float", "--guidance", 1, "--model", "twin-x30")
+    assert np.abs(pixels(tmp_path / "x.png") - shipped).max() <= 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--steps", 1), "sampler steps must be an integer of at least 2, not 1"),
         (("--class", 10), "Class must be 0..9, not 10"),
         (("--backend", "gpu"), "Backend must be one of float, golden, rtl, not 'gpu'"),
+        (("--model", "flux"), "Model must be shipped, twin-x30 or a weight file, not 'flux'"),
         (("--preset", "wide"), "Engine must be one of"),
         (("--policy", "missing.json"), "Cannot read missing.json: No such file or directory"),
         (("--backend", "rtl", "--preset", "paper"), "too large to simulate"),

@@ -99,6 +99,7 @@ def test_bounds_that_nothing_meets(search, mixdit, tmp_path):
         (["--cycles-of", "flux"], "Model must be one of dit-s-2-256"),
         (["--max-distance", "-1"], "Distance must be a number of at least 0, not -1.0"),
         (["--workers", "-1"], "Workers must be at least 0, not -1"),
+        (["--out", "/proc/mixdit"], "Cannot write /proc/mixdit/search.json: /"),
         (["--device", "tpu"], "Device must be cpu or cuda, not 'tpu'"),
     ],
 )
@@ -108,8 +109,9 @@ def test_bad_option(options, message, search, refused):
 
 def test_a_folder_of_another_search(search, report, refused):
     report(*search)
-    message = refused(*search, "--images", 3)
-    assert "holds a search of another model or other images" in message
+    message = refused(*search, "--steps", 3)
+    assert "holds a search of another model or with other settings" in message
+    assert report(*search, "--images", 3)["config"]["task"]["study"]["images"] == 3
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,9 @@ def test_a_folder_of_another_search(search, report, refused):
             ["--plan", "p", "--layer", "x", "--high-channels", "3"],
             "chooses high channels by itself",
         ),
+        (["--plan", "p", "--layer", "x", "--b-format", "mx6"], "leave out --a-format"),
+        (["--layer", "x"], "--layer and --head are of a plan"),
+        (["--head", "0"], "--layer and --head are of a plan"),
     ],
 )
 def test_gemm_without_a_plan(options, message, inputs, refused, tmp_path):

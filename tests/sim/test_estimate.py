@@ -10,10 +10,11 @@ from mixdit_sim.array.cycles import predict_cycles, utilization
 from mixdit_sim.engine.model.engine import predict
 from mixdit_sim.engine.run import memory_timing
 from mixdit_sim.estimate import AS_SIMULATED_MS, array_cycles, count, estimate, ideal_cycles
-from mixdit_sim.programs import layer_program, split_k
+from mixdit_sim.programs import layer_program, sizes_program
 from mixdit_sim.workloads import Matmul, Policy, Workload, get_workload, with_policy
+from mixdit_sw.engine.gemm import GemmSize
+from mixdit_sw.engine.parts import split_k
 from mixdit_sw.engine.registers import Register
-from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import MX6, MX9
 
@@ -77,14 +78,14 @@ def test_long_k_is_run_in_parts():
     gemm = size(64, 64, 6130, high=4)
     parts = split_k(gemm, config.shape)
     assert [part.k for part in parts] == [3072, 3058]
-    assert sum((part.a_formats for part in parts), ()) == gemm.a_formats
-    assert [part.steps for part in parts] == [(), ("residual",)]
     assert sum(ideal_cycles(config.array, part) for part in parts) == pytest.approx(
         ideal_cycles(config.array, gemm), rel=1e-12
     )
-    assert split_k(size(64, 64, 4608, high=3), config.shape) == [size(64, 64, 4608, high=3)]
     program = layer_program(config, TOY, Matmul("fc2", "linear", 64, 64, 6144))
     assert [command.wait for command in program.commands] == [0, 1, 0]
+    program = sizes_program(config, [(2, gemm), (1, size(64, 64, 64)), (1, size(64, 64, 12000))])
+    assert [command.wait for command in program.commands] == [0, 0, 0, 0, 1, 0, 0, 1, 0]
+    assert [x.residual_source for x in program.gemms] == [None] * 4 + [0, 1, 3, 6]
 
 
 @pytest.mark.parametrize("clock", [0, -1, float("nan"), float("inf")])

@@ -32,8 +32,9 @@ def form(request, monkeypatch):
     if request.param == "compiled" and not native.is_available():
         pytest.skip("there is no C++ compiler")
     for module in (fake, fast):
-        limit = 0 if request.param == "compiled" else 1 << 60
-        monkeypatch.setattr(module, "_WORTH_COMPILING", limit)
+        monkeypatch.setattr(module, "_WORTH_COMPILING", 0)
+    if request.param == "torch":
+        monkeypatch.setattr(native, "is_available", lambda: False)
 
 
 def same_values(found, expected):
@@ -51,8 +52,8 @@ def test_fake_quantization_is_decode_of_encode(form, name):
 
 
 @pytest.mark.parametrize("name", ["mx4", "mx6", "mx9"])
-def test_truncation_goes_by_passes(monkeypatch, name):
-    """Blocks whose elements differ much, signed zeros among them; none through the codec."""
+def test_truncation_goes_around_the_codec(form, monkeypatch, name):
+    """Blocks whose elements differ much, signed zeros among them; none is encoded."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 40)) * 2.0 ** rng.integers(-9, 9, size=(300, 40))
     x[rng.random(x.shape) < 0.1] = -0.0
@@ -63,9 +64,32 @@ def test_truncation_goes_by_passes(monkeypatch, name):
     monkeypatch.setattr(fake, "encode", None)
     found = fake.fake_quantize(torch.from_numpy(x), fmt, rounding=rounding).numpy()
     same_values(found, expected)
-    monkeypatch.setattr(fake, "_WORTH_COMPILING", 0)
-    found = fake.fake_quantize(torch.from_numpy(x), fmt, rounding=rounding).numpy()
-    same_values(found, expected)
+
+
+@pytest.mark.parametrize("name", ["mx4", "mx6", "mx9"])
+def test_truncation_at_every_exponent(form, name):
+    fmt, rounding = get_format(name), Rounding("truncate")
+    for x in tensors():
+        expected = reference.decode(reference.encode(x, fmt, rounding), fmt, x.shape[1])
+        found = fake.fake_quantize(torch.from_numpy(x), fmt, rounding=rounding).numpy()
+        same_values(found, expected)
+
+
+def test_loops_that_are_there_take_small_tensors(monkeypatch):
+    if not native.is_available():
+        pytest.skip("there is no C++ compiler")
+    shapes, loop = [], native.fake_quantize
+
+    def seen(x, *rest, **options):
+        shapes.append(x.shape)
+        loop(x, *rest, **options)
+
+    monkeypatch.setattr(native, "fake_quantize", seen)
+    fake.fake_quantize(torch.ones(2, 16), MX6)
+    assert shapes == [(2, 16)]
+    monkeypatch.setattr(native, "is_loaded", lambda: False)
+    fake.fake_quantize(torch.ones(2, 16), MX6)
+    assert len(shapes) == 1
 
 
 @pytest.mark.parametrize("mode", MODES[1:])

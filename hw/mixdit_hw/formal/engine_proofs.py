@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from mixdit_hw.engine.config import ENGINES, EngineConfig
 from mixdit_hw.formal import control
 from mixdit_hw.formal.axi import short_bursts
+from mixdit_hw.formal.gathers import GatherProof, square_tiles
 from mixdit_hw.formal.loading import LoadingProof, two_formats
 from mixdit_hw.formal.loads import LoadsProof
 from mixdit_hw.formal.operands import FeedProof
@@ -31,7 +32,7 @@ FEW_STEPS = replace(ENGINES["paper"], steps=("row_scale", "bias"))
 def engine_proofs() -> list[Proof]:
     """Return the proofs of the engine's units."""
     found = [*_queues(), *_masters(), *_control(), *_rules(), *_feed(), *_walkers()]
-    return [*found, *_operand_path(), *_registers()]
+    return [*found, *_gather(), *_operand_path(), *_registers()]
 
 
 def _queues() -> list[Proof]:
@@ -53,9 +54,11 @@ def _masters() -> list[Proof]:
     """For ever with any engine; from power-up, bursts of up to 4 words."""
     found = []
     engines = {"short": short_bursts(1), "two_ports": short_bursts(2), **ENGINES}
-    for (name, config), (kind, harness) in product(
-        engines.items(), (("reader", ReadProof), ("writer", WriteProof))
-    ):
+    masters: tuple[tuple[str, type[ReadProof | WriteProof]], ...] = (
+        ("reader", ReadProof),
+        ("writer", WriteProof),
+    )
+    for (name, config), (kind, harness) in product(engines.items(), masters):
 
         def build(
             harness: type[ReadProof | WriteProof] = harness, config: EngineConfig = config
@@ -149,6 +152,20 @@ def _walkers() -> list[Proof]:
         Proof("stores", lambda: StoresProof(stores), mode="prove", depth=2, heavy=True),
         Proof("stores_cover", lambda: StoresProof(stores), mode="cover", depth=12, heavy=True),
     ]
+
+
+def _gather() -> list[Proof]:
+    found = []
+    for rows, depth in ((1, 14), (2, 10)):
+
+        def build(rows: int = rows) -> wiring.Component:
+            return GatherProof(square_tiles(16 * rows), 2)
+
+        found += [
+            Proof(f"gather_{rows}", build, depth=depth, heavy=True),
+            Proof(f"gather_{rows}_cover", build, mode="cover", depth=20, heavy=True),
+        ]
+    return found
 
 
 def _operand_path() -> list[Proof]:

@@ -3,11 +3,22 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 
+from mixdit_hw.formal.properties import never_reset
+
 
 def open_unit(unit: wiring.Component) -> Module:
     """Elaborate a unit now and return its inside; where it is instantiated, it is this one."""
     inside = unit.elaborate(None)
     vars(unit)["elaborate"] = lambda platform: inside
+    return inside
+
+
+def surround(m: Module, harness: wiring.Component, unit: wiring.Component) -> Module:
+    """Put a unit, never reset, into a harness that has the same ports; return its inside."""
+    never_reset(m)
+    m.submodules.dut = unit
+    inside = open_unit(unit)
+    wiring.connect(m, wiring.flipped(harness), unit)
     return inside
 
 

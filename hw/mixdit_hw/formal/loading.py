@@ -8,7 +8,8 @@ from mixdit_hw.config import ArrayConfig
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.loader import Loader
 from mixdit_hw.engine.reader import Destination
-from mixdit_hw.formal.properties import assume, check, cover, implies, never_reset
+from mixdit_hw.formal.inside import surround
+from mixdit_hw.formal.properties import assume, check, cover, implies
 from mixdit_sw.engine.shape import TAG_BITS
 
 BLOCKS = 2
@@ -44,9 +45,8 @@ class LoadingProof(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Keep a tile; compare."""
         m = Module()
-        never_reset(m)
-        m.submodules.dut = dut = self._dut
-        wiring.connect(m, wiring.flipped(self), dut)
+        dut = self._dut
+        surround(m, self, dut)
         target = self.i.payload.target
         self._target = Signal.like(target, name="target")
         self._taken, self._active, self._ended = Signal(), Signal(), Signal()

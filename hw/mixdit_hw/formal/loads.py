@@ -8,8 +8,8 @@ from mixdit_hw.engine.load_walker import LoadWalker
 from mixdit_hw.engine.reader import Destination, request_layout
 from mixdit_hw.engine.tiles import TileLoop
 from mixdit_hw.formal.axi import check_stays
-from mixdit_hw.formal.inside import find, open_unit
-from mixdit_hw.formal.properties import assume, check, cover, implies, never_reset
+from mixdit_hw.formal.inside import find, open_unit, surround
+from mixdit_hw.formal.properties import assume, check, cover, implies
 from mixdit_hw.formal.tiles import TileOrder, check_address, check_loop
 
 OPERAND = 2
@@ -68,10 +68,8 @@ class LoadsProof(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Walk beside it."""
         m = Module()
-        never_reset(m)
-        m.submodules.dut = dut = self._dut
-        self._inside = inside = open_unit(dut)
-        wiring.connect(m, wiring.flipped(self), dut)
+        dut = self._dut
+        self._inside = inside = surround(m, self, dut)
         assume_tiles(m, self.command, BITS)
         of_convert = ("is_convert", "transposed", "source_bf16")
         assume(m, ~Cat(self.command.payload[name] for name in of_convert).any())

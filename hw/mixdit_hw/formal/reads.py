@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.reader import Reader
 from mixdit_hw.formal.axi import assume_stays, check_burst, check_stays
-from mixdit_hw.formal.inside import find, open_unit
+from mixdit_hw.formal.inside import find, surround
 from mixdit_hw.formal.properties import assume, check, cover, implies, never_reset
 
 
@@ -26,10 +26,8 @@ class ReadProof(wiring.Component):
         """Count beside each port the words that it owes."""
         m = Module()
         config = self._config
-        never_reset(m)
-        m.submodules.dut = dut = self._dut
-        inside = open_unit(dut)
-        wiring.connect(m, wiring.flipped(self), dut)
+        dut = self._dut
+        inside = surround(m, self, dut)
         size = (config.port_bytes - 1).bit_length()
         owed = []
         for n in range(config.ports):

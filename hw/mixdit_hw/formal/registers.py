@@ -6,8 +6,8 @@ from amaranth.lib import wiring
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.registers import COUNTER_BITS, Registers
 from mixdit_hw.formal.axi import check_stays
-from mixdit_hw.formal.inside import find, open_unit
-from mixdit_hw.formal.properties import check, cover, implies, never_reset
+from mixdit_hw.formal.inside import find, surround
+from mixdit_hw.formal.properties import check, cover, implies
 from mixdit_sw.engine.commands import STEPS
 from mixdit_sw.engine.registers import COUNTERS, IDENTITY, VERSION, Register
 
@@ -26,10 +26,8 @@ class RegistersProof(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Keep, read, compare."""
         m = Module()
-        never_reset(m)
-        m.submodules.dut = dut = self._dut
-        self._inside = open_unit(dut)
-        wiring.connect(m, wiring.flipped(self), dut)
+        dut = self._dut
+        self._inside = surround(m, self, dut)
         bus = self.bus
         write, mask = Signal(), Signal(32)
         m.d.comb += [

@@ -6,8 +6,8 @@ from amaranth.lib import wiring
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.controller import WORKING, Controller
 from mixdit_hw.formal.control import assume_commands, command_beats
-from mixdit_hw.formal.inside import open_unit
-from mixdit_hw.formal.properties import check, cover, implies, never_reset
+from mixdit_hw.formal.inside import surround
+from mixdit_hw.formal.properties import check, cover, implies
 from mixdit_sw.engine.commands import COMMAND_WORDS, FIELDS, STEPS, Error
 
 END, GEMM, CONVERT = 1, 2, 3
@@ -106,10 +106,8 @@ class RulesProof(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Follow addresses, words, and errors."""
         m = Module()
-        never_reset(m)
-        m.submodules.dut = dut = self._dut
-        open_unit(dut)
-        wiring.connect(m, wiring.flipped(self), dut)
+        dut = self._dut
+        surround(m, self, dut)
         self._was = {name: Signal(name=f"was_{name}") for name in dut._states}
         self._trouble, self._code = Signal(), Signal(4)
         m.d.sync += [self._was[name].eq(dut._states[name]) for name in dut._states]

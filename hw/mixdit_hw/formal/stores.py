@@ -8,9 +8,9 @@ from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.source import Origin
 from mixdit_hw.engine.store import StoreWalker
 from mixdit_hw.formal.axi import check_stays
-from mixdit_hw.formal.inside import find, open_unit
+from mixdit_hw.formal.inside import find, open_unit, surround
 from mixdit_hw.formal.loads import assume_tiles, follow
-from mixdit_hw.formal.properties import assume, check, cover, implies, never_reset
+from mixdit_hw.formal.properties import assume, check, cover, implies
 from mixdit_hw.formal.tiles import TileOrder
 from mixdit_sw.engine.commands import Output
 from mixdit_sw.engine.shape import TAG_BITS
@@ -41,10 +41,8 @@ class StoresProof(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Walk beside it."""
         m = Module()
-        never_reset(m)
-        m.submodules.dut = dut = self._dut
-        self._inside = inside = open_unit(dut)
-        wiring.connect(m, wiring.flipped(self), dut)
+        dut = self._dut
+        self._inside = inside = surround(m, self, dut)
         assume_tiles(m, self.command, BITS)
         self._assume_groups(m)
         loop = inside.submodules.loop

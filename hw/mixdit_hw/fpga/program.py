@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixdit_hw.engine.config import EngineConfig
-from mixdit_sw.engine.compiler import LayerGemm, Program, compile_gemms
+from mixdit_sw.engine.compiler import Program, compile_gemms
 from mixdit_sw.engine.convert import LayerConvert
+from mixdit_sw.engine.gemm import LayerGemm
 from mixdit_sw.engine.layout import pack_matrix, pack_operand
 from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.errors import MixditError

@@ -15,8 +15,9 @@ from mixdit_sim.demo.picture import draw_demo
 from mixdit_sim.demo.report import DemoReport, LayerReport
 from mixdit_sim.demo.workload import Layer, Part, capture_layers, quantize_all_mx6
 from mixdit_sim.engine.run import LayerRun, engine_utilization, run_layers
-from mixdit_sim.gemm import stalls
-from mixdit_sw.engine.compiler import LayerGemm
+from mixdit_sim.gemm_rtl import array_stalls
+from mixdit_sw.engine.gemm import LayerGemm
+from mixdit_sw.engine.golden import golden_layer
 from mixdit_sw.engine.registers import Register
 from mixdit_sw.errors import MixditError
 from mixdit_sw.files import write_atomically
@@ -83,7 +84,7 @@ def _report(
 ) -> LayerReport:
     kind = parse_kind(engine.array.accumulator)
     cycles = run.outcome.cycles
-    golden = [golden_gemm(*pair, kind) for pair in _operands(layer)]
+    golden = [golden_layer(gemm, kind, engine.shape) for gemm in gemms]
     all_mx6 = [golden_gemm(*quantize_all_mx6(part), kind) for part in layer.parts]
     return LayerReport(
         name=layer.name,
@@ -93,7 +94,7 @@ def _report(
         cycles=cycles,
         predicted_cycles=run.predicted[Register.CYCLES],
         utilization=engine_utilization(engine, gemms, cycles),
-        stalls=stalls(run.outcome.counters),
+        stalls=array_stalls(run.outcome.counters),
         qsnr_db=_qsnr(layer.parts, run.c),
         qsnr_mx6_db=_qsnr(layer.parts, all_mx6),
         mismatches=sum(

@@ -13,11 +13,11 @@ from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sim.engine.rtl import program_job, run_jobs
 from mixdit_sim.simulator.builder import SimulationError
 from mixdit_sw.engine.commands import Error
-from mixdit_sw.engine.compiler import LayerGemm, compile_gemms
+from mixdit_sw.engine.compiler import compile_gemms
 from mixdit_sw.engine.convert import LayerConvert
 from mixdit_sw.engine.driver import Outcome
+from mixdit_sw.engine.gemm import GemmSize, LayerGemm
 from mixdit_sw.engine.registers import Register
-from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.formats import LANES
 
 
@@ -85,9 +85,9 @@ def run_layers(
             raise SimulationError(f"The engine ended with {result.outcome.error.name}")
         c = [
             program.result(result.memory, index)
-            if size.as_operand is None
+            if program.gemms[number].as_operand is None
             else program.operand(result.memory, index)
-            for index, size in enumerate(program.gemms)
+            for index, number in enumerate(program.outputs)
         ]
         runs.append(LayerRun(c, result.outcome, predict(engine, program, timing)))
     return runs

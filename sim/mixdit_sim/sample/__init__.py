@@ -1,1 +1,1 @@
-"""Images from the shipped model, with the engine's cycles."""
+"""Images from a model, with the engine's cycles."""

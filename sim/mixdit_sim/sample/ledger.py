@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_sim.engine.model.repeat import predict_quickly
 from mixdit_sim.engine.run import memory_timing
-from mixdit_sw.engine.compiler import LayerGemm, compile_sizes
+from mixdit_sw.engine.compiler import compile_sizes
+from mixdit_sw.engine.gemm import GemmSize, LayerGemm
 from mixdit_sw.engine.registers import Register
-from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.policy.lower_layer import layer_gemms, layer_sizes
 from mixdit_sw.policy.modules import QuantizedLinear, QuantizedMatMul
 

@@ -1,4 +1,4 @@
-"""An image from the shipped model: in floating point, quantized, or checked on RTL."""
+"""An image from a model: in floating point, quantized, or checked on RTL."""
 
 import time
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from mixdit_sim.array.rtl import check_simulable
 from mixdit_sim.engine.run import run_layers
 from mixdit_sim.sample.ledger import Ledger, formats_of
 from mixdit_sim.sample.report import BACKENDS, SampleOptions, SampleReport
+from mixdit_sw.engine.parts import split_k
 from mixdit_sw.errors import MixditError
 from mixdit_sw.gemm.kinds import parse_kind
 from mixdit_sw.models.diffusion import SamplerConfig, initial_noise, trajectory
@@ -91,6 +92,8 @@ def _check(bundle: DiTBundle, engine: EngineConfig, options: SampleOptions) -> S
     """Check options before anything takes long."""
     if options.backend not in BACKENDS:
         raise MixditError(f"Backend must be one of {', '.join(BACKENDS)}, not '{options.backend}'")
+    if bundle.model.config.channels != 1:
+        raise MixditError(f"Images must be grey, not of {bundle.model.config.channels} channels")
     classes = bundle.model.config.classes
     if not 0 <= options.label < classes:
         raise MixditError(f"Class must be 0..{classes - 1}, not {options.label}")
@@ -171,6 +174,12 @@ def _check_length(engine: EngineConfig, options: SampleOptions, ledger: Ledger) 
     if other:
         built, wanted = (", ".join(names) for names in (engine.array.formats, other))
         raise MixditError(f"The engine multiplies {built}, not {wanted}: use --backend golden")
+    for size in {size for sizes in programs for size in sizes}:
+        if len(split_k(size, engine.shape)) > 1:
+            raise MixditError(
+                f"A product with K = {size.k} takes parts on this engine, so its bits are not the "
+                "model's: use larger buffers or --backend golden"
+            )
     step = ledger.predict(engine)
     if step is None:
         raise MixditError("The policy quantizes nothing that could run on RTL: use --backend float")

@@ -13,8 +13,8 @@ from mixdit_sim.engine.model.repeat import predict_quickly
 from mixdit_sim.engine.run import memory_timing
 from mixdit_sim.programs import sizes_program
 from mixdit_sim.workloads import BRANCHES, Matmul, get_workload
+from mixdit_sw.engine.gemm import GemmSize
 from mixdit_sw.engine.registers import Register
-from mixdit_sw.engine.schedule import GemmSize
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import LANES, get_format
 from mixdit_sw.models.dit import DiTConfig

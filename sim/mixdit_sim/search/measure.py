@@ -140,8 +140,17 @@ def float_scores(task: Task, policy: Policy, folder: Path) -> dict[str, Any]:
     return to_plain(study.score(study.floats()))
 
 
+def digest_of(policy: Policy, **more: Any) -> str:
+    """Return a short hash of a policy's rules and more; its name does not count."""
+    rules = {**to_plain(policy), "name": "", **more}
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:20]
+
+
 class Store:
     """Results of measurements, a file for each; written whole or not at all.
+
+    Tasks that differ in the numbers of images and seeds share a folder: their samples are parts of
+    each other, and the scores of each have files of their own.
 
     Parameters
     ----------
@@ -160,20 +169,22 @@ class Store:
 
     def __init__(self, folder: Path, task: Task, model: str) -> None:
         self.folder = folder
-        text = json.dumps({"task": asdict(task), "model": model}, indent=1) + "\n"
+        self._samples = {"seeds": task.study.seeds, "images": task.study.images}
+        kept = {**asdict(task), "study": task.study.settings()}
+        text = json.dumps({"task": kept, "model": model}, indent=1) + "\n"
         path = folder / "task.json"
         if not path.exists():
             write_atomically(path, lambda partial: partial.write_text(text))
         elif path.read_text() != text:
             raise MixditError(
-                f"{folder} holds a search of another model or other images: use another folder"
+                f"{folder} holds a search of another model or with other settings: "
+                "use another folder"
             )
 
     def path(self, measure: Measure, policy: Policy) -> Path:
         """Return the file of a measurement; a policy's name does not count."""
-        rules = {**to_plain(policy), "name": ""}
-        digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:20]
-        return self.folder / measure.__name__ / f"{digest}.json"
+        samples = {} if measure.__name__ == one_step_distance.__name__ else self._samples
+        return self.folder / measure.__name__ / f"{digest_of(policy, **samples)}.json"
 
     def get(self, measure: Measure, policy: Policy) -> Any | None:
         """Return what was measured, or None.

@@ -12,11 +12,10 @@ from mixdit_sim.array.rtl import check_simulable
 from mixdit_sim.engine.run import LayerRun, engine_utilization, run_layers
 from mixdit_sim.search.measure import CALIBRATION
 from mixdit_sim.search.report import PLAN, read_model
-from mixdit_sw.engine.compiler import LayerGemm
+from mixdit_sw.engine.gemm import LayerGemm
+from mixdit_sw.engine.golden import golden_layer
 from mixdit_sw.engine.registers import Register
 from mixdit_sw.errors import MixditError
-from mixdit_sw.gemm.epilogue import apply_epilogue
-from mixdit_sw.gemm.fast import golden_gemm
 from mixdit_sw.gemm.kinds import parse_kind
 from mixdit_sw.models.diffusion import SamplerConfig
 from mixdit_sw.models.named import named_dit
@@ -143,7 +142,7 @@ def _lowered(
 def golden_results(engine: EngineConfig, gemms: Sequence[LayerGemm]) -> list[np.ndarray]:
     """Return what an engine must compute, float32 (M, N) each."""
     kind = parse_kind(engine.array.accumulator)
-    return [apply_epilogue(golden_gemm(gemm.a, gemm.b, kind), bias=gemm.bias) for gemm in gemms]
+    return [golden_layer(gemm, kind, engine.shape) for gemm in gemms]
 
 
 def _outcome(

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from mixdit_sim.search.explore import Budget
 from mixdit_sim.search.judge import Bounds
 from mixdit_sim.search.measure import Task
+from mixdit_sim.search.report import REPORT as REPORT
 from mixdit_sim.search.run import SearchConfig
 from mixdit_sim.search.run import run_search as run_search
 from mixdit_sim.search.space import Choices

@@ -15,6 +15,7 @@ from mixdit_sim.search.measure import (
     Store,
     Subject,
     Task,
+    digest_of,
     float_scores,
     measure_all,
     one_step_distance,
@@ -233,12 +234,12 @@ class _Search:
         """Return the scores of candidates' samples."""
         names = ", ".join(candidate.name for candidate in candidates)
         self.progress(f"Paired samples of {names}")
-        policies = [with_stable_name(self.store, c.policy) for c in candidates]
+        policies = [with_stable_name(c.policy) for c in candidates]
         return measure_all(
             self.store, self.executor, paired_scores, self.config.task, policies, self.progress
         )
 
 
-def with_stable_name(store: Store, policy: Policy) -> Policy:
+def with_stable_name(policy: Policy) -> Policy:
     """Return a policy whose folder of samples depends on its rules alone."""
-    return replace(policy, name=store.path(paired_scores, policy).stem)
+    return replace(policy, name=digest_of(policy))

@@ -1,6 +1,7 @@
 """Runs a sweep: measures the points that have no result yet, keeps each as soon as it is there."""
 
 import json
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, as_completed
 from pathlib import Path
@@ -77,7 +78,7 @@ def run_sweep(
         try:
             figures[i] = future.result()
         except Exception as error:  # whatever it is, the other points go on
-            failures[i] = _reason(error)
+            failures[i] = _reason(error, _file(out, points[i]).with_suffix(".traceback"))
             tell(i, f"failed: {failures[i]}")
             continue
         _write(_file(out, points[i]), figures[i])
@@ -125,7 +126,11 @@ def _write(file: Path, figures: Figures) -> None:
     write_atomically(file, lambda partial: partial.write_text(text))
 
 
-def _reason(error: Exception) -> str:
-    """Return one line."""
+def _reason(error: Exception, file: Path) -> str:
+    """Return one line; what a defect leaves behind goes to a file."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, MixditError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, MixditError):
+        return text
+    lines = "".join(traceback.format_exception(error))
+    write_atomically(file, lambda partial: partial.write_text(lines))
+    return f"{type(error).__name__}: {text} ({file})"

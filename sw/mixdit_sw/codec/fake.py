@@ -1,7 +1,8 @@
 """Fake quantization: decode(encode(x)), bit for bit, without the blocks in between.
 
-Large tensors on the CPU go to a compiled loop, where there is a compiler and the format has one;
-others in chunks of rows through the codec, or, for micro-exponents, through a few passes of torch.
+Tensors on the CPU go to a compiled loop, where the format has one, a compiler is there, and the
+tensor is large or the loops are loaded already; others in chunks of rows through the codec, or, for
+micro-exponents, through a few passes of torch.
 The loops work without divisions or integer codes. For micro-exponents, with
 s the step of a pair and L = (2**m - 1) * s the largest value of its elements:
 
@@ -121,9 +122,9 @@ def _fake_quantize(x: torch.Tensor, fmt: Format, rounding: Rounding, out: torch.
     )
     if has_block_form and x.shape[-1] % fmt.unit == 0:
         rows, out_rows = rows.view(-1, fmt.unit), out_rows.view(-1, fmt.unit)
-    is_large = x.device.type == "cpu" and x.numel() >= _WORTH_COMPILING
-    if has_block_form and is_nearest and is_large and native.has_loop(fmt):
-        native.fake_quantize(rows, out_rows, fmt)
+    pays = x.device.type == "cpu" and (x.numel() >= _WORTH_COMPILING or native.is_loaded())
+    if has_block_form and pays and native.has_loop(fmt):
+        native.fake_quantize(rows, out_rows, fmt, truncates=truncates)
     elif has_block_form and isinstance(fmt, MicroExponentFormat):
         _in_chunks(rows, out_rows, fmt, rounding)
     elif rounding.mode == "stochastic":

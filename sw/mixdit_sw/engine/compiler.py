@@ -7,66 +7,19 @@ import numpy as np
 
 from mixdit_sw.engine.commands import (
     COMMAND_WORDS,
-    STEPS,
     Command,
     Opcode,
     Output,
     command_bytes,
 )
 from mixdit_sw.engine.convert import LayerConvert
+from mixdit_sw.engine.gemm import GemmSize, LayerGemm
 from mixdit_sw.engine.image import Image
 from mixdit_sw.engine.layout import pack_matrix, pack_operand, pack_vector, unpack_matrix
+from mixdit_sw.engine.parts import in_parts, last_part
 from mixdit_sw.engine.placement import Placement, Size
-from mixdit_sw.engine.schedule import GemmSize, Schedule
+from mixdit_sw.engine.schedule import Schedule
 from mixdit_sw.engine.shape import EngineShape
-from mixdit_sw.formats import Format
-from mixdit_sw.operand import QuantizedOperand
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerGemm:
-    """A GEMM with its epilogue.
-
-    Members
-    -------
-    a, b : QuantizedOperand
-        (M, K) and (N, K), channels in the same order.
-    row_scale, col_scale, bias, residual : float32 (M,), (N,), (N,), (M, N), optional
-        Steps of the epilogue.
-    bf16 : bool
-        Store BF16.
-    as_operand : tuple of Format, optional
-        Store C as the operand A of a later GEMM, with these formats of its K-blocks.
-    a_source, b_source : int, optional
-        Number of the GEMM or conversion that stores A, or B, whose bits are not used then.
-    """
-
-    a: QuantizedOperand
-    b: QuantizedOperand
-    row_scale: np.ndarray | None = None
-    col_scale: np.ndarray | None = None
-    bias: np.ndarray | None = None
-    residual: np.ndarray | None = None
-    bf16: bool = False
-    as_operand: tuple[Format, ...] | None = None
-    a_source: int | None = None
-    b_source: int | None = None
-
-    @property
-    def size(self) -> GemmSize:
-        """What the engine's cycles depend on."""
-        return GemmSize(
-            m=self.a.rows,
-            n=self.b.rows,
-            k=self.a.k,
-            a_formats=self.a.formats,
-            b_formats=self.b.formats,
-            steps=tuple(name for name in STEPS if getattr(self, name) is not None),
-            bf16=self.bf16,
-            as_operand=self.as_operand,
-            a_source=self.a_source,
-            b_source=self.b_source,
-        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +33,10 @@ class Program:
     image : Image
         Memory before the run.
     gemms : list of GemmSize or ConvertSize
-        What is run.
+        What each command does.
+    outputs : list of int
+        Number of the command that stores the result of each GEMM and conversion that was asked for;
+        others are parts of them.
     commands : list of Command
         The list; its last is END.
     list_address : int
@@ -90,13 +46,15 @@ class Program:
     shape: EngineShape
     image: Image
     gemms: list[Size]
+    outputs: list[int]
     commands: list[Command]
     list_address: int
 
     def result(self, memory: np.ndarray, index: int) -> np.ndarray:
         """Return a C float32 (M, N) from memory uint8 after the run."""
-        size, command = self.gemms[index], self.commands[index]
-        stored = self._rows(memory, index, command.c_address)
+        number = self.outputs[index]
+        size, command = self.gemms[number], self.commands[number]
+        stored = self._rows(memory, command, command.c_address)
         columns = command.c_row_beats // command.c_col_beats * self.shape.cols
         bf16 = command.output == Output.BF16
         rows = command.row_tiles * self.shape.rows
@@ -105,10 +63,10 @@ class Program:
 
     def operand(self, memory: np.ndarray, index: int) -> np.ndarray:
         """Return a C that is stored as an operand: its tiles in memory, uint8 (tiles, bytes)."""
-        return self._rows(memory, index, self.commands[index].tags_address)
+        command = self.commands[self.outputs[index]]
+        return self._rows(memory, command, command.tags_address)
 
-    def _rows(self, memory: np.ndarray, index: int, address: int) -> np.ndarray:
-        command = self.commands[index]
+    def _rows(self, memory: np.ndarray, command: Command, address: int) -> np.ndarray:
         size = command.row_tiles * command.c_row_beats * self.shape.bus_bytes
         return memory[address : address + size].reshape(command.row_tiles, -1)
 
@@ -138,8 +96,9 @@ def compile_gemms(
     for layer in layers:
         if isinstance(layer, LayerGemm):
             layer.a.check_same_order(layer.b)
-    program = compile_sizes([layer.size for layer in layers], shape, plans=plans)
-    for layer, command in zip(layers, program.commands, strict=False):
+    steps, origins = in_parts(layers, shape)
+    program = _program([step.size for step in steps], origins, shape, plans)
+    for layer, command in zip(steps, program.commands, strict=False):
         if isinstance(layer, LayerGemm):
             parts = _gemm_parts(layer, command, shape)
         else:
@@ -184,15 +143,25 @@ def compile_sizes(
     MixditError
         When one does not fit the engine.
     """
+    return _program(*in_parts(sizes, shape), shape, plans)
+
+
+def _program(
+    sizes: list[Size],
+    origins: list[int],
+    shape: EngineShape,
+    plans: Sequence[Schedule | None] | None,
+) -> Program:
+    """Return the program of commands, each part of what has the number in `origins`."""
     placement = Placement(sizes, shape)
-    for number, plan in enumerate(plans or [None] * len(sizes)):
-        size = sizes[number]
+    for size, origin in zip(sizes, origins, strict=True):
         if isinstance(size, GemmSize):
-            placement.gemm(size, plan)
+            placement.gemm(size, plans[origin] if plans else None)
         else:
             placement.convert(size)
     commands, image = [*placement.commands, Command(opcode=Opcode.END)], placement.image
     words = np.zeros((len(commands), command_bytes(shape.bus_bytes) // 4), np.uint32)
     for row, command in zip(words, commands, strict=True):
         row[:COMMAND_WORDS] = command.pack()
-    return Program(shape, image, list(sizes), commands, image.add(words))
+    outputs = [last_part(origins, number) for number in dict.fromkeys(origins)]
+    return Program(shape, image, sizes, outputs, commands, image.add(words))

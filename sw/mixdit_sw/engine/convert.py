@@ -148,7 +148,14 @@ class LayerConvert:
 
 
 def convert_command(
-    size: ConvertSize, shape: EngineShape, *, source: int, table: int, result: int, row_beats: int
+    size: ConvertSize,
+    shape: EngineShape,
+    *,
+    wait: int,
+    source: int,
+    table: int,
+    result: int,
+    row_beats: int,
 ) -> Command:
     """Return the command of a conversion.
 
@@ -158,6 +165,8 @@ def convert_command(
         What is converted.
     shape : EngineShape
         The engine.
+    wait : int
+        Its wait bit.
     source, table, result : int
         Addresses, in bytes; of the result, where the first row tile's header is.
     row_beats : int
@@ -169,7 +178,7 @@ def convert_command(
     return Command(
         opcode=Opcode.CONVERT,
         stationary_b=1,
-        wait=int(size.source is not None),
+        wait=wait,
         output=Output.OPERAND,
         transposed=int(size.transposed),
         source_bf16=int(size.source_bf16),

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from mixdit_sw.engine.commands import STEPS, Command, Opcode, Output
 from mixdit_sw.engine.convert import ConvertSize, convert_command
+from mixdit_sw.engine.gemm import GemmSize
 from mixdit_sw.engine.image import Image
 from mixdit_sw.engine.layout import header
-from mixdit_sw.engine.schedule import GemmSize, Schedule, choose_schedule
+from mixdit_sw.engine.schedule import Schedule, choose_schedule
 from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.errors import MixditError
 
@@ -30,25 +31,34 @@ class Placement:
         self.image = Image(shape.bus_bytes)
         self.commands: list[Command] = []
         self.rooms = [size.tiles(shape) for size in sizes]
-        for number, size in enumerate(sizes):
+        self.barrier = 0
+        for size in sizes:
             if isinstance(size, ConvertSize):
-                self._need(size.source, number, size.source_grid(shape))
+                self._need(size.source, size.source_grid(shape))
             else:
                 rows, cols = size.tiles(shape)
-                self._need(size.a_source, number, (rows, 0))
-                self._need(size.b_source, number, (cols, 0))
+                self._need(size.a_source, (rows, 0))
+                self._need(size.b_source, (cols, 0))
 
-    def _need(self, source: int | None, number: int, grid: tuple[int, int]) -> None:
+    def _need(self, source: int | None, grid: tuple[int, int]) -> None:
         """Make room for at least such a grid of tiles behind what a command stores."""
         if source is None:
             return
-        if not 0 <= source < number:
-            raise MixditError(f"Command {number} cannot read what command {source} stores")
         rows, cols = self.rooms[source]
         self.rooms[source] = max(rows, grid[0]), max(cols, grid[1])
 
     def _reserve(self, beats: int) -> int:
         return self.image.reserve(beats * self.shape.bus_bytes)
+
+    def _wait(self, *sources: int | None) -> int:
+        """Return a command's wait bit: set if what it reads is not known to be in memory.
+
+        Before a command that waits all earlier ones have ended.
+        """
+        if all(source is None or source < self.barrier for source in sources):
+            return 0
+        self.barrier = len(self.commands)
+        return 1
 
     def gemm(self, gemm: GemmSize, plan: Schedule | None) -> None:
         """Add a GEMM."""
@@ -56,18 +66,20 @@ class Placement:
         for name in steps:
             if name not in shape.steps:
                 raise MixditError(f"The engine is built without {name}")
-        plan = plan or choose_schedule(gemm, shape)
+        wait = self._wait(gemm.a_source, gemm.b_source, gemm.residual_source)
+        overlaps = bool(self.commands) and not wait
+        plan = plan or choose_schedule(gemm, shape, overlaps=overlaps)
         rows, cols = gemm.tiles(shape)
         a_address, a_beats = self._operand(gemm, False)
         b_address, b_beats = self._operand(gemm, True)
         tags, c_address, row_beats, col_beats = self._result(gemm)
-        tile_beats = shape.tile_beats if "residual" in steps else 0
+        residual, residual_row_beats, tile_beats = self._residual(gemm)
         row_vector_beats = shape.row_vector_beats if "row_scale" in steps else 0
         self.commands.append(
             Command(
                 opcode=Opcode.GEMM,
                 stationary_b=int(plan.stationary_b),
-                wait=int(gemm.a_source is not None or gemm.b_source is not None),
+                wait=wait,
                 output=_output(gemm),
                 steps=sum(1 << i for i, name in enumerate(STEPS) if name in steps),
                 row_tiles=rows,
@@ -80,13 +92,13 @@ class Placement:
                 b_beats=b_beats,
                 c_row_beats=row_beats,
                 c_col_beats=col_beats,
-                residual_row_beats=tile_beats * cols,
+                residual_row_beats=residual_row_beats,
                 residual_col_beats=tile_beats,
                 a_address=a_address,
                 b_address=b_address,
                 c_address=c_address,
                 tags_address=tags,
-                residual_address=self._reserve(rows * cols * tile_beats),
+                residual_address=residual,
                 row_vector_address=self._reserve(rows * row_vector_beats),
                 col_vector_address=self._reserve(cols * len({"col_scale", "bias"} & set(steps))),
             )
@@ -114,7 +126,13 @@ class Placement:
         result = self._result(size)[0]
         self.commands.append(
             convert_command(
-                size, shape, source=source, table=table, result=result, row_beats=row_beats
+                size,
+                shape,
+                wait=self._wait(size.source),
+                source=source,
+                table=table,
+                result=result,
+                row_beats=row_beats,
             )
         )
 
@@ -141,6 +159,26 @@ class Placement:
             raise MixditError("An engine whose tiles are not square stores no operand B")
         stored = producer.stored_formats(self.shape)
         return self.commands[number].tags_address, self.shape.operand_beats(stored, False)
+
+    def _residual(self, gemm: GemmSize) -> tuple[int, int, int]:
+        """Return address of a residual, and its distances by rows and columns of tiles.
+
+        Raises
+        ------
+        MixditError
+            When it is not what the command that stores it stores.
+        """
+        if "residual" not in gemm.steps:
+            return self._reserve(0), 0, 0
+        (rows, cols), beats = gemm.tiles(self.shape), self.shape.tile_beats
+        number = gemm.residual_source
+        if number is None:
+            return self._reserve(rows * cols * beats), cols * beats, beats
+        producer = self.sizes[number]
+        if (producer.m, producer.n, _output(producer)) != (gemm.m, gemm.n, Output.FP32):
+            raise MixditError(f"The residual is not what command {number} stores")
+        command = self.commands[number]
+        return command.c_address, command.c_row_beats, command.c_col_beats
 
     def _result(self, size: Size) -> tuple[int, int, int, int]:
         """Reserve what a command stores; return its address of tags, of C, and C's distances."""

@@ -1,72 +1,11 @@
-"""Sizes of GEMMs, and in which order their tiles are walked through."""
+"""In which order the tiles of a GEMM are walked through."""
 
 import math
 from dataclasses import dataclass
 
-from mixdit_sw.engine.shape import EngineShape, digit_words, stored_formats
+from mixdit_sw.engine.gemm import GemmSize
+from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.errors import MixditError
-from mixdit_sw.formats import Format
-
-
-@dataclass(frozen=True, kw_only=True)
-class GemmSize:
-    """A GEMM without its numbers.
-
-    Members
-    -------
-    m, n, k : int
-        C is (m, n), the sum over k channels.
-    a_formats, b_formats : tuple of Format
-        Format of each K-block.
-    steps : tuple of str
-        Steps of the epilogue that are on.
-    bf16 : bool
-        Store BF16.
-    as_operand : tuple of Format, optional
-        Store C as an operand, with these formats of its K-blocks.
-    a_source, b_source : int, optional
-        Number of the GEMM or conversion that stores A, or B.
-    """
-
-    m: int
-    n: int
-    k: int
-    a_formats: tuple[Format, ...]
-    b_formats: tuple[Format, ...]
-    steps: tuple[str, ...] = ()
-    bf16: bool = False
-    as_operand: tuple[Format, ...] | None = None
-    a_source: int | None = None
-    b_source: int | None = None
-
-    def tiles(self, shape: EngineShape) -> tuple[int, int]:
-        """Rows and columns of tiles; whole groups of columns if C is stored as an operand."""
-        group = 1 if self.as_operand is None else shape.group_tiles
-        return -(-self.m // shape.rows), -(-self.n // (shape.cols * group)) * group
-
-    def stored_formats(self, shape: EngineShape) -> tuple[Format, ...]:
-        """Formats of the K-blocks of C as an operand: those asked for, the last one repeated.
-
-        Raises
-        ------
-        MixditError
-            When they are not those of C's columns, or more than a section holds.
-        """
-        return stored_formats(self.as_operand or (), self.n, self.tiles(shape)[1], shape)
-
-    def beats(self, shape: EngineShape, is_b: bool) -> int:
-        """Bus words of an operand tile."""
-        return shape.operand_beats(self.b_formats if is_b else self.a_formats, is_b)
-
-    def words(self, is_b: bool) -> int:
-        """Buffer words of an operand tile."""
-        return digit_words(self.b_formats if is_b else self.a_formats)
-
-    @property
-    def passes(self) -> list[int]:
-        """Digit passes of each K-block."""
-        pairs = zip(self.a_formats, self.b_formats, strict=True)
-        return [(f.digits or 0) * (g.digits or 0) for f, g in pairs]
 
 
 def result_bytes(gemm: GemmSize, shape: EngineShape) -> int:
@@ -134,13 +73,14 @@ def schedules(gemm: GemmSize, shape: EngineShape) -> list[Schedule]:
     return found
 
 
-def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
+def choose_schedule(gemm: GemmSize, shape: EngineShape, *, overlaps: bool = False) -> Schedule:
     """Return the schedule that should wait least for memory.
 
     Each port moves a word a cycle and direction, the memory `shape.memory_words`. The first panel
-    is waited for. Another one is loaded while the one before is in use, as far as
-    the buffer has room for both; what it has no room for is waited for. Among schedules within a
-    half percent of the fastest the one that loads least is taken.
+    is waited for, unless it `overlaps` with the command before. Another one is loaded while the one
+    before is in use, as far as the buffer has room for both; what it has no room for is waited for.
+    Among schedules within a half percent of the fastest the one that loads least is taken, and of
+    those the one whose first panel is the shortest.
 
     Raises
     ------
@@ -148,7 +88,7 @@ def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
         When a tile does not fit its buffer.
     """
 
-    def cost(schedule: Schedule) -> tuple[float, int]:
+    def cost(schedule: Schedule) -> tuple[float, int, int]:
         is_b = schedule.stationary_b
         words = schedule.panel * gemm.words(is_b)
         tiles = gemm.tiles(shape)[is_b]
@@ -159,11 +99,12 @@ def choose_schedule(gemm: GemmSize, shape: EngineShape) -> Schedule:
         beats = gemm.beats(shape, is_b) / gemm.words(is_b)
         waits = panels * missing * beats
         first_panel = schedule.panel * gemm.beats(shape, is_b)
+        waits += 0 if overlaps else first_panel
         stores = result_bytes(gemm, shape) // shape.bus_bytes
         moved = max(loads, stores, (loads + stores) / shape.memory_words)
-        return max(compute, moved) + first_panel + waits, loads
+        return max(compute, moved) + waits, loads, first_panel
 
     costs = {schedule: cost(schedule) for schedule in schedules(gemm, shape)}
-    fastest = min(time for time, _ in costs.values())
-    good = [schedule for schedule, (time, _) in costs.items() if time <= 1.005 * fastest]
-    return min(good, key=lambda schedule: costs[schedule][1])
+    fastest = min(time for time, *_ in costs.values())
+    good = [schedule for schedule, (time, *_) in costs.items() if time <= 1.005 * fastest]
+    return min(good, key=lambda schedule: costs[schedule][1:])

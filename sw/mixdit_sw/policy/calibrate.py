@@ -154,7 +154,10 @@ class Calibration:
         except FileNotFoundError:
             raise MixditError(f"Calibration {path} does not exist") from None
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-            raise MixditError(f"{path} is not a calibration, or damaged: calibrate again") from None
+            raise MixditError(
+                f"{path} is not a calibration, or damaged: delete it and calibrate again "
+                "(a search does so by itself)"
+            ) from None
         statistics: dict[str, dict[str, Tensor]] = {layer: {} for layer in layers}
         hessians: dict[str, Tensor] = {}
         for name, value in tensors.items():

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixdit_sw.engine.compiler import LayerGemm
+from mixdit_sw.engine.gemm import LayerGemm
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import LANES, Rounding, get_format
 from mixdit_sw.mixed import quantize_mixed

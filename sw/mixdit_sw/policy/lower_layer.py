@@ -2,8 +2,7 @@
 
 from torch import Tensor
 
-from mixdit_sw.engine.compiler import LayerGemm
-from mixdit_sw.engine.schedule import GemmSize
+from mixdit_sw.engine.gemm import GemmSize, LayerGemm
 from mixdit_sw.formats import LANES, get_format
 from mixdit_sw.policy.golden import linear_tensors, product_tensors
 from mixdit_sw.policy.modules import QuantizedLinear, QuantizedMatMul

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,14 @@ class StudyConfig:
     images : int
         Images of each seed, cycling through the classes.
     batch : int
-        Images denoised at a time; at least 100 keeps fake quantization in its fast loops.
+        Images denoised at a time; more need longer each, out of the processor's cache.
     steps, cfg_scale
         As in `SamplerConfig`.
     """
 
     seeds: tuple[int, ...] = (0, 1, 2)
     images: int = 1000
-    batch: int = 100
+    batch: int = 20
     steps: int = 50
     cfg_scale: float = 2.0
 
@@ -58,6 +58,10 @@ class StudyConfig:
     def sampler(self, seed: int) -> SamplerConfig:
         """Return the sampler's settings for a seed."""
         return SamplerConfig(steps=self.steps, cfg_scale=self.cfg_scale, seed=seed)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what an image depends on besides its seed and number, as JSON values."""
+        return {"batch": self.batch, "steps": self.steps, "cfg_scale": self.cfg_scale}
 
     def labels(self, classes: int) -> Tensor:
         """Return the requested classes, int64 (images,)."""
@@ -101,7 +105,8 @@ def sample_study(
     config : StudyConfig
         Seeds and images.
     folder : Path
-        One file for each batch; an interruption loses at most the batch in work.
+        One file for each batch; an interruption loses at most the batch in work, and a study of
+        more images or seeds takes up the whole batches of a smaller one.
     identity : mapping
         What is sampled, as JSON values: model, policy, calibration. A folder holds one.
     progress : callable
@@ -119,14 +124,14 @@ def sample_study(
     MixditError
         When the folder holds something else.
     """
-    _check_folder(folder, {"study": asdict(config), **identity})
+    _check_folder(folder, {"study": config.settings(), **identity})
     labels = config.labels(bundle.model.config.classes)
     found, total, done = [], len(config.seeds) * config.images, 0
     for seed in config.seeds:
         batches = []
         for start in range(0, config.images, config.batch):
             part = labels[start : start + config.batch]
-            path = folder / f"seed{seed}_image{start:06d}.safetensors"
+            path = folder / f"seed{seed}_image{start:06d}_{len(part)}.safetensors"
             if path.exists():
                 images = _read(path, len(part))
             else:

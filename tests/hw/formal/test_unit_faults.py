@@ -8,6 +8,7 @@ from test_engine_faults import HEAVY, fails
 
 from mixdit_hw.engine import (
     controller,
+    gather,
     load_walker,
     loader,
     output_buffer,
@@ -17,7 +18,7 @@ from mixdit_hw.engine import (
     tiles,
 )
 from mixdit_hw.engine.config import ENGINES
-from mixdit_hw.formal import loading, loads, results, rules, stored, stores
+from mixdit_hw.formal import gathers, loading, loads, results, rules, stored, stores
 from mixdit_hw.formal import registers as registers_proof
 from mixdit_hw.formal import tiles as tiles_proof
 from mixdit_hw.formal.engine_proofs import FEW_STEPS, NARROW
@@ -74,6 +75,26 @@ def test_rules(monkeypatch, old, new, property_):
 def test_tiles(monkeypatch, name, old, new, property_):
     harness = tiles_proof.TilesProof
     assert property_ in fails(monkeypatch, tiles, tiles_proof, name, old, new, harness, 9)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "property_"),
+    [
+        ("begins_tile | (entry != behind)", "entry != behind", "row_1"),
+        ("behind.eq(entry + 1)", "behind.eq(entry + 2)", "longest_1"),
+        ("shown.eq(lane)", "shown.eq(lane + 1)", "first_row"),
+        pytest.param("Mux(begins, 0, more + 1)", "Mux(begins, 0, more)", "longest_1", marks=HEAVY),
+        pytest.param("begins_tile.eq(column == 0)", "begins_tile.eq(column == 1)", "ends_tile"),
+        pytest.param("with m.If(~self.o.valid | self.o.ready):", "if m:", "run_stays", marks=HEAVY),
+        pytest.param("lane.eq(0), word.eq(0)]", "lane.eq(0)]", "longest_1", marks=HEAVY),
+        pytest.param(
+            "| ~self.o.valid | self.o.ready)", "& self.o.ready)", "longest_1", marks=HEAVY
+        ),
+    ],
+)
+def test_gather(monkeypatch, old, new, property_):
+    harness = partial(gathers.GatherProof, gathers.square_tiles(16), 2)
+    assert property_ in fails(monkeypatch, gather, gathers, "Gather", old, new, harness, 12)
 
 
 @HEAVY

@@ -6,6 +6,7 @@ import numpy as np
 from engine_cases import (
     PATIENCE,
     Case,
+    check_gemm,
     expected,
     numbers,
     operand,
@@ -19,8 +20,9 @@ from mixdit_sim.engine.model.engine import predict
 from mixdit_sim.engine.rtl import program_job, run_jobs
 from mixdit_sw.codec.pack import pack
 from mixdit_sw.engine.commands import Error
-from mixdit_sw.engine.compiler import LayerGemm, compile_gemms
+from mixdit_sw.engine.compiler import compile_gemms
 from mixdit_sw.engine.convert import LayerConvert
+from mixdit_sw.engine.gemm import LayerGemm
 from mixdit_sw.engine.registers import Register
 from mixdit_sw.gemm.kinds import parse_kind
 
@@ -74,7 +76,7 @@ def random_layers(rng, config, largest):
             gemm = LayerGemm(
                 a=operand(rng, m, k), b=operand(rng, n, k), bf16=bool(rng.random() < 0.4)
             )
-            source = len(layers), expected(gemm, kind), gemm.bf16
+            source = len(layers), expected(gemm, kind, config.shape), gemm.bf16
             layers.append(gemm)
         layer = random_conversion(rng, config, source, largest)
         made = layer.operand(source[1] if source else layer.x)
@@ -109,22 +111,26 @@ def check_conversions(config, cases, *, simulator):
         check_conversion(config, case, operands, result, number)
 
 
-def check_conversion(config, case, operands, result, label):
-    """Compare what a run left in memory, and its counters."""
-    kind, shape = parse_kind(config.array.accumulator), config.shape
-    assert result.outcome.error == Error.NONE, (label, result.outcome)
+def check_memory(config, case, operands, memory, label):
+    """Compare all results that a program left in memory, those of conversions too."""
+    shape = config.shape
     for index, layer in enumerate(case.gemms):
         what = (label, index, layer.size)
         if isinstance(layer, LayerConvert):
-            stored = real_rows(case.program.operand(result.memory, index), layer.size, shape)
+            stored = real_rows(case.program.operand(memory, index), layer.size, shape)
             golden = golden_blocks(operands[index], layer.size.stored_formats(shape))
             # Past its channels a result has what computing gives for them.
             count = None if layer.x is not None else len(layer.formats)
             for x, y in zip(stored[:count], golden[:count], strict=True):
                 assert np.array_equal(x, y), what
             continue
-        c = case.program.result(result.memory, index).view(np.uint32)
-        assert (c == expected(layer, kind).view(np.uint32)).all(), what
+        check_gemm(config, case.program, index, layer, memory, what)
+
+
+def check_conversion(config, case, operands, result, label):
+    """Compare what a run left in memory, and its counters."""
+    assert result.outcome.error == Error.NONE, (label, result.outcome)
+    check_memory(config, case, operands, result.memory, label)
     predicted = predict(config, case.program, case.timing)
     predicted[Register.NAN_BLOCKS] = result.outcome.counters[Register.NAN_BLOCKS]
     assert result.outcome.counters == predicted, (label, case.timing, case.program.commands)

@@ -9,7 +9,8 @@ from malformed_lists import bad_list_address, malformed_command, missing_end
 
 from mixdit_sim.engine.rtl import Fault
 from mixdit_sw.engine.commands import Error
-from mixdit_sw.engine.compiler import LayerGemm, compile_gemms
+from mixdit_sw.engine.compiler import compile_gemms
+from mixdit_sw.engine.gemm import LayerGemm
 from mixdit_sw.engine.schedule import result_bytes
 from mixdit_sw.engine.shape import digit_words
 from mixdit_sw.formats import MX4, MX6, MX9

@@ -168,7 +168,7 @@ class Spoilt:
                     assert ((found == right) | (found == UNWRITTEN)).all(), (name, index)
                 continue
             found = self.program.result(memory, index).view(np.uint32)
-            right = expected(gemm, kind).view(np.uint32)
+            right = expected(gemm, kind, shape).view(np.uint32)
             unwritten = UNWRITTEN * (0x0101_0000 if gemm.bf16 else 0x0101_0101)
             assert ((found == right) | (found == unwritten)).all(), (name, index)
 

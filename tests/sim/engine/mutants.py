@@ -19,7 +19,9 @@ UNITS = {
     "registers": ["registers.*"],
     "core": ["core.$*"],
     "reader": ["core.?reader.*"],
-    "load_walker": ["core.?load_walker.*"],
+    "load_walker": ["core.?load_walker.*", "-core.?load_walker.?gather.*"],
+    "gather": ["core.?load_walker.?gather.*"],
+    "source": ["core.?memory_source.*"],
     "loader": ["core.?loader.*", "core.?loads.*"],
     "buffers": ["core.?buffer_a.*", "core.?buffer_b.*"],
     "feed": ["core.?feed.*", "core.?feed_slot.*"],
@@ -30,7 +32,10 @@ UNITS = {
     "quantizer": ["core.?quantizer.*", "core.?tags.*"],
     "writer": ["core.?writer.*", "core.?writes.*"],
 }
-"""Cells of each unit; a question mark stands for the backslash of a flattened name."""
+"""Cells of each unit; a question mark stands for the backslash of a flattened name.
+
+What begins with a minus is not of the unit.
+"""
 
 # Bits that nothing reads are cut off: mutants there would all be equivalent. Memories are left out:
 # what drives them is not, and Yosys allows no logic at some of their ports.
@@ -142,10 +147,13 @@ def _mutate(folder: Path, engine: str, counts: Mapping[str, int], seed: int) -> 
     (folder / "engine.v").write_text(engine)
     lists = [_FLATTEN]
     for unit, count in counts.items():
-        cells = " ".join(f"c:*flatten?{name}" for name in UNITS[unit])
+        names = [name for name in UNITS[unit] if name[0] != "-"]
+        others = [name[1:] for name in UNITS[unit] if name[0] == "-"]
+        cells = " ".join(f"c:*flatten?{name}" for name in names)
+        without = "".join(f" c:*flatten?{name} %d" for name in others)
         lists += [
             f"select -set {unit} {cells}",
-            f"select -set {unit} @{unit} t:$mem* %d",
+            f"select -set {unit} @{unit} t:$mem* %d{without}",
             f"mutate -list {count + count // 4 + 1} -seed {seed} -o {unit}.txt @{unit}",
         ]
     _run_yosys(folder, [*lists, "write_rtlil flat.il"])

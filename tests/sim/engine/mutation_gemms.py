@@ -8,7 +8,7 @@ from epilogue_cases import SPECIAL, as_float32, as_words
 from epilogue_cases import numbers as hard_numbers
 from mutation_trial import KIND, STEPS
 
-from mixdit_sw.engine.compiler import LayerGemm
+from mixdit_sw.engine.gemm import LayerGemm
 from mixdit_sw.formats import MX4, MX6, MX9
 from mixdit_sw.gemm.epilogue import apply_epilogue
 from mixdit_sw.gemm.fast import golden_gemm
@@ -83,20 +83,27 @@ def stored_ties(rng, rows, blocks):
 
 def stored_words(rng, rows, n, *formats):
     """A GEMM that stores its residual as an operand: elements at the edges of each rounding."""
+    words = edge_words(rng, rows, n)
+    zero = gemm(rng, rows, 16, n, (MX4,), (MX4,), stored=formats)
+    a = quantize_mapped(np.zeros((rows, 16), np.float32), (MX4,))
+    return replace(zero, a=a, residual=words)
+
+
+def edge_words(rng, rows, n):
+    """Numbers at the edges of each format's rounding, float32 (rows, n)."""
     exponents = rng.choice([1, 3, 60, 127, 128, 200, 247, 254], (rows, n // 16)).repeat(16, axis=1)
     near = exponents - rng.choice([0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 25], (rows, n))
     words = hard_words(near, rng)
-    # Half a last bit of each format, a little more, a little less.
+    # Half a last bit of each format, a little less, and more by any one bit.
     place = rng.integers(14, 24, (rows, n), dtype=np.uint32)
     half = np.uint32(1) << place
     tie = (words & ~(half - np.uint32(1))) | half >> np.uint32(1)
-    tie += rng.integers(-1, 2, (rows, n)).astype(np.uint32)
+    nudge = rng.integers(-1, 2, (rows, n))
+    tie += np.where(nudge == 1, 1 << (words & 7), nudge).astype(np.uint32)
     words = np.where(rng.random((rows, n)) < 0.7, tie, words)
     words[rng.random((rows, n)) < 0.1] = 0
     words[rng.random((rows, n)) < 0.002] = 0x7F800000
-    zero = gemm(rng, rows, 16, n, (MX4,), (MX4,), stored=formats)
-    a = quantize_mapped(np.zeros((rows, 16), np.float32), (MX4,))
-    return replace(zero, a=a, residual=as_float32(words.astype(np.uint32)))
+    return as_float32(words.astype(np.uint32))
 
 
 def special_epilogue(rng, size):
@@ -127,6 +134,14 @@ def hard_epilogue(rng, size, *formats):
     residual = hard_words(near_exponents(c, rng), rng)
     residual = np.where(rng.random(c.shape) < 0.3, opposite, residual).astype(np.uint32)
     return replace(plain, **scaled, bias=bias, residual=as_float32(residual))
+
+
+def scaled(rng, size):
+    """A GEMM whose scales have significands of any bits: many products, of which few are close."""
+    plain = gemm(rng, size, 16, size, (MX6,), (MX6,))
+    words = rng.integers(120 << 23, 134 << 23, (2, size), dtype=np.uint32)
+    row_scale, col_scale = as_float32(words)
+    return replace(plain, row_scale=row_scale, col_scale=col_scale)
 
 
 def near_exponents(c, rng):

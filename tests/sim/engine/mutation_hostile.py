@@ -122,6 +122,7 @@ def _bad_memory(rng):
         yield Trial(program, error=error, fault_word=address // bus)
     yield Trial(changed(program, k_blocks=command.k_blocks + 1), error=Error.LENGTH)
     yield Trial(changed(program, a_words=command.a_words - 1), error=Error.LENGTH)
+    yield Trial(changed(program, b_words=command.b_words - 1), error=Error.LENGTH)
     yield Trial(changed(program, a_beats=command.a_beats - 2), error=Error.LENGTH)
     image = replace(program.image, parts=[(a, c.copy()) for a, c in program.image.parts])
     for address, content in image.parts:

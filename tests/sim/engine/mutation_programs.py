@@ -4,19 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 from engine_cases import random_case
+from mutation_conversions import QUICK, bad_conversions, conversion_cases
 from mutation_gemms import (
     chained,
     gemm,
     hard_epilogue,
     hard_sums,
+    scaled,
     special_epilogue,
     stored_ties,
     stored_words,
 )
 from mutation_hostile import hostile_trials
-from mutation_trial import CONFIG, ORIGINS, STEPS, good, planned
+from mutation_trial import CONFIG, ORIGINS, STEPS, far, good, planned
 
 from mixdit_sim.engine.model.parts import MemoryTiming
+from mixdit_sw.engine.commands import Error
 from mixdit_sw.engine.schedule import Schedule
 from mixdit_sw.formats import MX4, MX6, MX9
 
@@ -32,8 +35,21 @@ def trials(seed=0):
     found = [good(case, ORIGINS[n % len(ORIGINS)]) for n, case in enumerate(cases)]
     # A bus that pauses: the cycle model knows nothing of it.
     found += [good(replace(cases[n], timing=MemoryTiming(5, 1, 1)), pauses=7) for n in PAUSED]
-    found += hostile_trials(rng)
-    return found + [good(case, ORIGINS[0]) for case in _numbers(rng)]
+    # Conversions have random numbers of their own, and one program for each way of pausing.
+    conversions = list(conversion_cases(np.random.default_rng(seed + 1)))
+    found += [
+        good(case, ORIGINS[n % len(ORIGINS)], made=made)
+        for n, (case, made) in enumerate(conversions)
+    ]
+    found += [good(case, pauses=7, made=made) for case, made in conversions if case.timing == QUICK]
+    bad = [*hostile_trials(rng), *bad_conversions(rng)]
+    found += bad
+    # Errors whose address is one of operands or tags, with all bits of it.
+    loading = [trial for trial in bad if trial.error in (Error.FORMAT, Error.LENGTH)]
+    found += [far(trial, ORIGINS[2 * (n % 2)]) for n, trial in enumerate(loading)]
+    found += [good(case, ORIGINS[0]) for case in _numbers(rng)]
+    products = [planned([scaled(rng, 62)], [Schedule(False, 31)], QUICK) for _ in range(4)]
+    return found + [good(case, ORIGINS[0]) for case in products]
 
 
 def _layers(rng):

@@ -36,6 +36,8 @@ class Trial:
         Where; not checked without.
     case : Case, optional
         Of a good program.
+    made : dict
+        Of a good program the operands that its conversions make.
     list_address : int, optional
         Instead of the program's.
     fault_word : int, optional
@@ -53,6 +55,7 @@ class Trial:
     error: Error | None = Error.NONE
     error_address: int | None = None
     case: Case | None = None
+    made: dict = field(default_factory=dict)
     list_address: int | None = None
     fault_word: int | None = None
     stop_after: int | None = None
@@ -87,24 +90,46 @@ def moved(program, origin):
     mask = (1 << SHAPE.address_bits) - 1
     commands = [
         replace(c, **{name: getattr(c, name) + origin & mask for name in ADDRESSES})
-        if c.opcode == Opcode.GEMM
+        if c.opcode != Opcode.END
         else c
         for c in program.commands
     ]
     return with_commands(program, commands)
 
 
-def good(case, origin=0, pauses=0):
+def good(case, origin=0, pauses=0, made=None):
     """A trial that runs to its end, on a memory at some address."""
     at = case.program.list_address + origin & (1 << SHAPE.address_bits) - 1
     program = moved(case.program, origin)
-    return Trial(program, case.timing, case=case, list_address=at, origin=origin, pauses=pauses)
+    return Trial(
+        program,
+        case.timing,
+        case=case,
+        made=made or {},
+        list_address=at,
+        origin=origin,
+        pauses=pauses,
+    )
+
+
+def far(trial, origin):
+    """The trial with its memory at another address, where its error is then."""
+    mask = (1 << SHAPE.address_bits) - 1
+    address = trial.error_address
+    return replace(
+        trial,
+        program=moved(trial.program, origin),
+        list_address=trial.program.list_address + origin & mask,
+        error_address=None if address is None else address + origin & mask,
+        origin=origin,
+    )
 
 
 def planned(gemms, plans, timing, waits=()):
     """A case of GEMMs with given schedules."""
     program = compile_gemms(gemms, SHAPE, plans=plans)
     waits = [*waits, *[False] * (len(gemms) - len(waits))]
-    chained = [gemm.a_source is not None for gemm in gemms]
-    program = with_waits(program, [w or c for w, c in zip(waits, chained, strict=True)])
+    program = with_waits(
+        program, [w or c.wait for w, c in zip(waits, program.commands, strict=False)]
+    )
     return Case(gemms, program, timing)

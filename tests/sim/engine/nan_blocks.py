@@ -13,6 +13,8 @@ def count(gemm, command, shape):
         height = shape.height(is_b)
         nans = (operand.exponents == NAN_EXPONENT).sum(axis=1)
         tiles = np.add.reduceat(nans, np.arange(0, operand.rows, height))
+        count = command.col_tiles if is_b else command.row_tiles
+        tiles = np.pad(tiles, (0, count - len(tiles)))
         loads = np.ones(len(tiles), int)
         if is_b != stationary_b:
             held = command.col_tiles if stationary_b else command.row_tiles

@@ -57,7 +57,8 @@ def check_program(config, case, outcome, memory, number):
     kind = parse_kind(config.array.accumulator)
     for index, gemm in enumerate(case.gemms):
         c = case.program.result(memory, index).view(np.uint32)
-        assert (c == expected(gemm, kind).view(np.uint32)).all(), (number, index, gemm.size)
+        right = expected(gemm, kind, config.shape).view(np.uint32)
+        assert (c == right).all(), (number, index, gemm.size)
     counters, predicted = outcome["counters"], predict(config, case.program, case.timing)
     assert counters["BUSY"] == predicted[Register.BUSY]
     assert counters["TILES"] == predicted[Register.TILES]

@@ -6,8 +6,9 @@ from conversion_cases import check_conversions, random_conversion_case
 from engine_configs import LOCKSTEP, SQUARE, TINY, needs_icarus
 
 from mixdit_sim.engine.rtl import MEMORY_WORDS
-from mixdit_sw.engine.compiler import LayerGemm, compile_gemms
+from mixdit_sw.engine.compiler import compile_gemms
 from mixdit_sw.engine.convert import LayerConvert
+from mixdit_sw.engine.gemm import LayerGemm
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import MX6, MX9
 from mixdit_sw.mixed import quantize_mixed

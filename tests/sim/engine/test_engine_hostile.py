@@ -1,7 +1,10 @@
 """Hostile lists, memories and hosts: a defined end, no hang, and the next program runs right."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from conversion_cases import check_conversion, random_conversion_case
 from engine_cases import check_result, random_case
 from engine_configs import LOCKSTEP, TINY, needs_icarus
 from hostile_cases import KINDS
@@ -18,18 +21,27 @@ def hostile_lists(config, count, seed, kinds=KINDS):
     return [kinds[i % len(kinds)](rng, config) for i in range(count)]
 
 
+def next_program(rng, config, number):
+    """A correct program, every second one with conversions; what checks its run."""
+    if number % 2:
+        case, operands = random_conversion_case(rng, config, largest=(6, 40))
+        return case, partial(check_conversion, config, case, operands)
+    case = random_case(rng, config, **SMALL)
+    return case, partial(check_result, config, case)
+
+
 def survive(config, hostiles, simulator):
     """Run hostile lists, a correct program after each; judge all of them."""
     rng = np.random.default_rng(len(hostiles))
-    cases = [random_case(rng, config, **SMALL) for _ in hostiles]
+    correct = [next_program(rng, config, number) for number in range(len(hostiles))]
     jobs = []
-    for hostile, case in zip(hostiles, cases, strict=True):
+    for hostile, (case, _) in zip(hostiles, correct, strict=True):
         jobs += [hostile.job, program_job(case.program, case.timing)]
     assert max(job.image.size for job in jobs) <= MEMORY_WORDS * config.bus_bytes
     results = run_jobs(config, jobs, simulator=simulator)
-    for number, (hostile, case) in enumerate(zip(hostiles, cases, strict=True)):
+    for number, (hostile, (_, judge)) in enumerate(zip(hostiles, correct, strict=True)):
         hostile.judge(results[2 * number])
-        check_result(config, case, results[2 * number + 1], f"after {hostile.name} ({number})")
+        judge(results[2 * number + 1], f"after {hostile.name} ({number})")
 
 
 def test_hostile_lists():

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from engine_cases import check_memory
+from conversion_cases import check_memory
 from mutants import UNITS, mutated_testbench
 from mutation_programs import trials
 from mutation_trial import CONFIG
@@ -100,7 +100,7 @@ def check_reference(reference, found):
             assert wide[Register.ERROR_ADDRESS] == trial.error_address, (number, trial.error)
         if trial.case is None:
             continue
-        check_memory(CONFIG, trial.case, memory_of(outcome["memory"]), number)
+        check_memory(CONFIG, trial.case, trial.made, memory_of(outcome["memory"]), number)
         if trial.pauses:
             continue
         counters = predict(CONFIG, trial.case.program, trial.timing)

@@ -10,7 +10,8 @@ from engine_cases import expected, numbers, operand, random_timing
 from mixdit_hw.engine.config import ENGINES
 from mixdit_sim.engine.rtl import Job, program_job, run_jobs
 from mixdit_sw.engine.commands import Command, Error, command_bytes
-from mixdit_sw.engine.compiler import LayerGemm, Program, compile_gemms
+from mixdit_sw.engine.compiler import Program, compile_gemms
+from mixdit_sw.engine.gemm import LayerGemm
 from mixdit_sw.engine.registers import Status
 from mixdit_sw.engine.schedule import schedules
 from mixdit_sw.gemm.kinds import parse_kind
@@ -137,7 +138,7 @@ def test_what_may_overlap(ran, number):
     assert result.outcome.error == Error.NONE
     for index, layer in enumerate(layers):
         c = program.result(result.memory, index).view(np.uint32)
-        assert (c == expected(layer, KIND).view(np.uint32)).all()
+        assert (c == expected(layer, KIND, program.shape).view(np.uint32)).all()
 
 
 @pytest.mark.parametrize("name", BAD)

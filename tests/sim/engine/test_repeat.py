@@ -12,7 +12,8 @@ from mixdit_sim.engine.model.parts import MemoryTiming
 from mixdit_sim.engine.model.repeat import predict_quickly
 from mixdit_sw.engine.commands import STEPS
 from mixdit_sw.engine.compiler import compile_sizes
-from mixdit_sw.engine.schedule import GemmSize, schedules
+from mixdit_sw.engine.gemm import GemmSize
+from mixdit_sw.engine.schedule import schedules
 from mixdit_sw.formats import MX4, MX6, MX9
 
 PALETTES = [(MX6,), (MX9,), (MX4,), (MX9, MX6), (MX9, MX6, MX4)]

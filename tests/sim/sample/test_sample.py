@@ -65,6 +65,12 @@ def test_float_is_the_sampler(bundle):
         assert values[key] is None
 
 
+def test_only_grey_images():
+    model = filled(DiT, replace(CONFIG, channels=3))
+    with pytest.raises(MixditError, match="Images must be grey, not of 3 channels"):
+        sample_image(DiTBundle(model=model, schedule=Schedule(), facts={}), TINY, SHORT)
+
+
 def test_golden_has_the_golden_models_bits(bundle):
     image, report = sample_image(bundle, TINY, SHORT)
     assert not any(isinstance(m, QuantizedLinear) for m in bundle.model.modules())

@@ -1,6 +1,7 @@
 """Measurements are kept: what is there is not done again, and what is not fails by name."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,9 +90,26 @@ def test_nan_stops_with_the_name_of_the_layer(task, tmp_path):
 
 
 def test_a_folder_holds_one_task(store, task, tmp_path):
-    with pytest.raises(MixditError, match="of another model or other images: use another folder"):
+    with pytest.raises(MixditError, match="another model or with other settings: use another"):
         Store(store.folder, measure.Task(model="shipped"), "")
     Store(store.folder, task, json.loads((store.folder / "task.json").read_text())["model"])
+
+
+def test_other_numbers_of_images_share_the_folder(store, task):
+    (few,) = run(store, task, POLICIES[:1], paired_scores)
+    more = replace(task, study=replace(task.study, images=8))
+    larger = Store(
+        store.folder, more, json.loads((store.folder / "task.json").read_text())["model"]
+    )
+    (many,) = run(larger, more, POLICIES[:1], paired_scores)
+    assert many != few
+    assert run(store, task, POLICIES[:1], paired_scores) == [few]
+    assert larger.path(one_step_distance, POLICIES[0]) == store.path(one_step_distance, POLICIES[0])
+    seeds = replace(task, study=replace(task.study, seeds=(0, 2)))
+    other = Store(
+        store.folder, seeds, json.loads((store.folder / "task.json").read_text())["model"]
+    )
+    assert other.get(paired_scores, POLICIES[0]) is None
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1", "3"])

@@ -107,9 +107,12 @@ def test_failed_point_does_not_stop_the_sweep_and_is_tried_again(bench):
 
     result = bench.run(fails)
     assert [x.status for x in result.points] == ["measured", "failed", "failed"]
-    assert [x.failed for x in result.points] == [None, "Yosys failed", "RuntimeError: two lines"]
+    (trace,) = bench.out.glob("points/*.traceback")
+    assert "in fails" in trace.read_text() and "two\nlines" in trace.read_text()
+    reasons = [None, "Yosys failed", f"RuntimeError: two lines ({trace})"]
+    assert [x.failed for x in result.points] == reasons
     saved = json.loads((bench.out / "sweep.json").read_text())["points"]
-    assert [x["reason"] for x in saved] == [None, "Yosys failed", "RuntimeError: two lines"]
+    assert [x["reason"] for x in saved] == reasons
     assert {x.status for x in bench.run().points} == {"measured"}
     assert sorted(bench.measured) == [4, 8]
 

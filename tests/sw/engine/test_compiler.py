@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from mixdit_sw.engine.commands import COMMAND_WORDS, STEPS, Command, Opcode, command_bytes
-from mixdit_sw.engine.compiler import LayerGemm, compile_gemms, compile_sizes
+from mixdit_sw.engine.compiler import compile_gemms, compile_sizes
+from mixdit_sw.engine.gemm import GemmSize, LayerGemm
 from mixdit_sw.engine.layout import pack_matrix, pack_operand, pack_vector
-from mixdit_sw.engine.schedule import GemmSize, choose_schedule, result_bytes, schedules, traffic
+from mixdit_sw.engine.schedule import Schedule, choose_schedule, result_bytes, schedules, traffic
 from mixdit_sw.engine.shape import EngineShape
 from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import MX4, MX6, MX9
@@ -87,11 +88,25 @@ def test_the_choice_loads_least_when_loading_is_all():
     assert least < traffic(gemm, SHAPE, fast) <= result_bytes(gemm, SHAPE) // SHAPE.bus_bytes
 
 
+def test_only_a_list_waits_for_its_first_panel():
+    """Later commands load while the one before is computed, so they may take the least traffic."""
+    gemm = GemmSize(m=8, n=16, k=16, a_formats=(MX4,), b_formats=(MX4,))
+    plans = [
+        Schedule(bool(c.stationary_b), c.panel) for c in compile_sizes([gemm] * 3, SHAPE).commands
+    ]
+    assert plans[0] == choose_schedule(gemm, SHAPE)
+    assert plans[1] == plans[2] == choose_schedule(gemm, SHAPE, overlaps=True)
+    assert traffic(gemm, SHAPE, plans[1]) < traffic(gemm, SHAPE, plans[0])
+    waiting = replace(gemm, steps=("residual",), residual_source=0)
+    again = compile_sizes([gemm, waiting], SHAPE).commands[1]
+    assert Schedule(bool(again.stationary_b), again.panel) == plans[0]
+
+
 @pytest.mark.parametrize(("formats", "name"), [((MX9, MX4), "A"), ((MX4, MX9), "B")])
 def test_k_too_large(formats, name):
     gemm = GemmSize(m=1, n=1, k=320, a_formats=formats[:1] * 20, b_formats=formats[1:] * 20)
     with pytest.raises(MixditError, match=f"A tile of {name} takes 40 words.*K is too large"):
-        compile_sizes([gemm], SHAPE)
+        schedules(gemm, SHAPE)
 
 
 def regions(command, gemm, shape):

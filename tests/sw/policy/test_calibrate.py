@@ -70,7 +70,7 @@ def test_file(calibration, tmp_path):
     for layer, value in calibration.hessians.items():
         assert torch.equal(found.hessians[layer], value)
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(MixditError, match="is not a calibration, or damaged: calibrate again"):
+    with pytest.raises(MixditError, match="or damaged: delete it and calibrate again"):
         Calibration.load(path)
     with pytest.raises(MixditError, match="does not exist"):
         Calibration.load(tmp_path / "none")

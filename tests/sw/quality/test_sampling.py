@@ -1,15 +1,19 @@
 """Sampling in batches that can be resumed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from mixdit_sw.errors import MixditError
 from mixdit_sw.models.diffusion import sample
+from mixdit_sw.quality import sampling
 from mixdit_sw.quality.guard import NotFiniteError
 from mixdit_sw.quality.sampling import StudyConfig, pick_device, sample_study
 
 CONFIG = StudyConfig(seeds=(0, 5), images=5, batch=2, steps=3)
-FILES = [f"seed{s}_image{i:06d}.safetensors" for s in (0, 5) for i in (0, 2, 4)]
+PARTS = ("000000_2", "000002_2", "000004_1")
+FILES = [f"seed{seed}_image{part}.safetensors" for seed in (0, 5) for part in PARTS]
 
 
 def test_images_are_those_of_the_sampler(tiny_bundle, tmp_path):
@@ -48,7 +52,24 @@ def test_a_folder_holds_one_thing(tiny_bundle, tmp_path):
     with pytest.raises(MixditError, match="holds samples of something else: remove it"):
         sample_study(tiny_bundle, CONFIG, tmp_path, {"policy": "b"})
     with pytest.raises(MixditError, match="holds samples of something else"):
-        sample_study(tiny_bundle, StudyConfig(seeds=(0,), images=5), tmp_path, {"policy": "a"})
+        sample_study(tiny_bundle, replace(CONFIG, steps=2), tmp_path, {"policy": "a"})
+
+
+def test_more_images_and_seeds_go_on_from_those_that_are_there(tiny_bundle, tmp_path, monkeypatch):
+    larger = replace(CONFIG, seeds=(0, 5, 7), images=6)
+    expected = sample_study(tiny_bundle, larger, tmp_path / "at once", {})
+    sample_study(tiny_bundle, CONFIG, tmp_path / "grown", {})
+    sampled = []
+    noise = sampling.initial_noise
+    monkeypatch.setattr(
+        sampling, "initial_noise", lambda *args: (sampled.append(args[1:]), noise(*args))[1]
+    )
+    grown = sample_study(tiny_bundle, larger, tmp_path / "grown", {})
+    # The last batch of a seed had one image; it is not mixed with others.
+    assert sampled == [(2, 0, 4), (2, 5, 4), (2, 7, 0), (2, 7, 2), (2, 7, 4)]
+    assert all(torch.equal(g, e) for g, e in zip(grown, expected, strict=True))
+    smaller = sample_study(tiny_bundle, CONFIG, tmp_path / "grown", {})
+    assert [len(images) for images in smaller] == [5, 5] and len(sampled) == 5
 
 
 def test_damaged_files(tiny_bundle, tmp_path):

@@ -7,7 +7,7 @@ from mixdit_sim.engine.model.parts import Loop
 from mixdit_sim.engine.model.stores import TileSteps
 from mixdit_sw.codec.packets import passes
 from mixdit_sw.engine.commands import Command
-from mixdit_sw.engine.schedule import GemmSize
+from mixdit_sw.engine.gemm import GemmSize
 
 Block = tuple[int, int, list[tuple[int, int]]]
 """Digits of A and B, and the words of each pass."""

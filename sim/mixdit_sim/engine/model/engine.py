@@ -21,8 +21,8 @@ from mixdit_sim.engine.model.quantizer import Quantizer
 from mixdit_sim.engine.model.stores import Epilogue, Packer, StoreWalker, Writer
 from mixdit_sw.engine.commands import COMMAND_WORDS, Command, Opcode, Output, command_bytes
 from mixdit_sw.engine.compiler import Program
+from mixdit_sw.engine.gemm import GemmSize
 from mixdit_sw.engine.registers import COUNTERS, Register
-from mixdit_sw.engine.schedule import GemmSize
 
 
 class EngineModel:

@@ -8,7 +8,7 @@ import numpy as np
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_hw.engine.gearbox import granule
 from mixdit_sim.engine.model.parts import Fifo
-from mixdit_sw.engine.schedule import GemmSize
+from mixdit_sw.engine.gemm import GemmSize
 from mixdit_sw.formats import Format
 
 
