@@ -176,7 +176,11 @@ def bitstream(
     board: Annotated[str, typer.Option(help=f"One of {', '.join(BOARDS)}.")] = "ulx3s",
     json_file: Json = None,
 ) -> None:
-    """Place and route an engine that tests itself, for a board with an ECP5-85F."""
+    """Place and route an engine that tests itself, for a board with an ECP5-85F.
+
+    The preset ecp5 takes some 25 minutes of processor time, one thread; synthesis, 4 of them, is
+    kept if it is interrupted. Exit status 1 if the design is slower than the board's clock.
+    """
     engine = engine_of(preset, config, FPGA_PRESET)
     check_outputs(json_file)
     with terminal.working("Bitstream") as progress:

