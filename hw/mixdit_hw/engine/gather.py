@@ -54,7 +54,7 @@ class Gather(wiring.Component):
         """An entry a cycle; one that does not continue the run sends it off."""
         m = Module()
         there, entry, begins_tile, advance = self._entries(m)
-        first, behind = Signal(signed(ROW_BITS)), Signal(signed(ROW_BITS))
+        first, behind = Signal(signed(ROW_BITS)), Signal(signed(ROW_BITS + 1))
         more, open_ = Signal(range(self._config.array.cols)), Signal()
         begins = Signal()
         m.d.comb += [

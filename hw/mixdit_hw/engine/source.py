@@ -57,11 +57,12 @@ class Source(wiring.Component):
         m.d.comb += [target.eq(self.i.payload.target), about.as_value().eq(target.words)]
         half, ready = Signal(), Signal()
         upper, lower = word[len(word) // 2 :], word[: len(word) // 2]
+        # Halves are signals, so that what selects them is emitted once, not for each number.
+        halves = Signal(len(word) // 2)
         m.d.comb += [
+            halves.eq(Mux(half, upper, lower)),
             self.words.valid.eq(self.i.valid & ~about.transposed),
-            self.words.payload.as_value().eq(
-                Mux(about.narrow, _widen(Mux(half, upper, lower)), word)
-            ),
+            self.words.payload.as_value().eq(Mux(about.narrow, _widen(halves), word)),
             ready.eq(self.words.ready & (half | ~about.narrow)),
             self.i.ready.eq(ready),
         ]
@@ -87,7 +88,9 @@ class Source(wiring.Component):
         row, begun = Signal(len(about.first)), Signal()
         present, last, most = Signal.like(row), Signal(), Signal.like(row)
         size = 32 * shape.cols
+        halves = Signal(size // 2)
         m.d.comb += [
+            halves.eq(word.word_select(present, size // 2)),
             most.eq(Mux(about.narrow, 2 * columns - 1, columns - 1)),
             present.eq(Mux(begun, row, about.first)),
             last.eq(present == Mux(self.i.payload.last, about.last, most)),
@@ -95,7 +98,7 @@ class Source(wiring.Component):
             transpose.i.payload.as_value().eq(
                 Mux(
                     about.narrow,
-                    _widen(word.word_select(present, size // 2)),
+                    _widen(halves),
                     word.word_select(present[: (columns - 1).bit_length()], size),
                 )
             ),

@@ -29,7 +29,7 @@ def runs(table, cols):
     for first in range(0, len(table), cols):
         tile = table[first : first + cols]
         for n, row in enumerate(tile):
-            if n and row == (found[-1][0] + found[-1][1] + 1 + (1 << 31)) % (1 << 32) - (1 << 31):
+            if n and row == found[-1][0] + found[-1][1] + 1:
                 found[-1][1] += 1
             else:
                 found.append([row, 0, 0])
