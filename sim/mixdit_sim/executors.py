@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from typing import Any
 
 from mixdit_hw.tools import require_package
@@ -48,6 +48,10 @@ class LocalExecutor(Executor):
     def _run(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
         pool = getattr(self._slot, "pool", None)
         if pool is None:
+            # A process begins with this thread's mask: it hears of Ctrl-C in `_begin`, not before.
+            # The tracker comes first, since beginning it unblocks the signal.
+            resource_tracker.ensure_running()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             # Not forked: threads of this process (progress, torch) would be left behind half done.
             pool = ProcessPoolExecutor(1, get_context("spawn"), _begin, (self._begin,))
             self._slot.pool = pool
@@ -64,6 +68,7 @@ class LocalExecutor(Executor):
 def _begin(begin: Callable[[], None] | None) -> None:
     """Let this process end with its parent, and without a traceback on a terminal's Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if begin is not None:
         begin()

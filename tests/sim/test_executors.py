@@ -1,6 +1,8 @@
 """Processes and Dask workers that measure points."""
 
 import os
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,6 +36,32 @@ def test_process_that_dies_takes_only_its_own_call():
         with pytest.raises(MixditError, match="The process that measured it ended"):
             calls[1].result()
         assert [calls[i].result() for i in (0, 2, 3)] == [2, 4, 6]
+
+
+INTERRUPTED_AT_ONCE = """
+import os, signal
+from mixdit_sim.executors import local_processes
+
+if __name__ != "__main__":  # in a process that begins
+    os.kill(os.getpid(), signal.SIGINT)
+else:
+    try:
+        with local_processes(1) as executor:
+            executor.submit(print, "ran").result()
+    except Exception as error:
+        print(error)
+"""
+
+
+def test_interrupt_while_a_process_begins(tmp_path):
+    """It ends without a word, as soon as it can."""
+    script = tmp_path / "script.py"
+    script.write_text(INTERRUPTED_AT_ONCE)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith("The process that measured it ended")
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("jobs", [0, -1])
