@@ -66,8 +66,12 @@ class LocalExecutor(Executor):
 
 
 def _begin(begin: Callable[[], None] | None) -> None:
-    """Let this process end with its parent, and without a traceback on a terminal's Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Let this process end with its parent, and without a traceback on a terminal's Ctrl-C.
+
+    It ignores Ctrl-C if its parent does, as what a shell has put into the background.
+    """
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if begin is not None:

@@ -54,7 +54,12 @@ def test_dask_gives_the_same(report, tmp_path):
 def test_interrupted_in_a_process_of_its_own(tmp_path):
     """Ctrl-C leaves what is finished; no process stays; the next run goes on from there."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "mixdit_cli.main", "sweep", *TINY, *FAST, "--out", str(out)]
+    # Also where a shell in the background has made all that it starts ignore Ctrl-C.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from mixdit_cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", code, "sweep", *TINY, *FAST, "--out", str(out)]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while not list(out.glob("points/*.json")) and time.monotonic() < deadline:

@@ -45,6 +45,7 @@ from mixdit_sim.executors import local_processes
 if __name__ != "__main__":  # in a process that begins
     os.kill(os.getpid(), signal.SIGINT)
 else:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # even in the background
     try:
         with local_processes(1) as executor:
             executor.submit(print, "ran").result()
