@@ -2,10 +2,12 @@
 
 from command_rules import (
     ADDRESSES,
+    OPERAND,
     SIZES,
     UNUSED,
     address_errors,
     command_errors,
+    field,
     reported,
     with_field,
 )
@@ -140,6 +142,8 @@ def single_faults(rng, config):
     changes += [{name: most + 1} for name in ("a_words", "b_words", "panel")]
     changes += [{"stationary_b": b, "panel": most // 2 + 1, f"{'ab'[b]}_words": 2} for b in (0, 1)]
     spoilt = Spoilt(rng, config)
+    while field(spoilt.command(0), "output") == OPERAND:  # whose rules more than one change breaks
+        spoilt = Spoilt(rng, config)
     good = spoilt.command(0)
     faulty = [good | 1 << bit for bit in UNUSED[:: max(1, len(UNUSED) // 40)]]
     for values in changes:
