@@ -86,7 +86,7 @@ def test_tiles(monkeypatch, name, old, new, property_):
         pytest.param("Mux(begins, 0, more + 1)", "Mux(begins, 0, more)", "longest_1", marks=HEAVY),
         pytest.param("begins_tile.eq(column == 0)", "begins_tile.eq(column == 1)", "ends_tile"),
         pytest.param("with m.If(~self.o.valid | self.o.ready):", "if m:", "run_stays", marks=HEAVY),
-        pytest.param("lane.eq(0), word.eq(0)]", "lane.eq(0)]", "longest_1", marks=HEAVY),
+        pytest.param("lane.eq(0), word.eq(0)]", "lane.eq(0)]", "first_row", marks=HEAVY),
         pytest.param(
             "| ~self.o.valid | self.o.ready)", "& self.o.ready)", "longest_1", marks=HEAVY
         ),
