@@ -28,6 +28,7 @@ from mixdit_hw.tools import build_root
 from mixdit_sim.array.beats import Gemm, beat_words
 from mixdit_sim.demo.workload import capture_layers
 from mixdit_sw.errors import MixditError
+from mixdit_sw.files import write_atomically
 from mixdit_sw.formats import get_format
 from mixdit_sw.operand import quantize_pair
 
@@ -139,7 +140,8 @@ def main() -> None:
         }
         for name, reports in found.items()
     }
-    path.write_text(json.dumps(figures, indent=2) + "\n")
+    text = json.dumps(figures, indent=2) + "\n"
+    write_atomically(path, lambda partial: partial.write_text(text))
     print(f"\nWith the folders of the activities: {path}")
 
 

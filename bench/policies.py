@@ -118,7 +118,7 @@ def search(task: Task, folder: Path, options: argparse.Namespace) -> dict[str, S
 
 
 def searched(reports: dict[str, SearchReport]) -> list[Policy]:
-    """Return what the searches chose, and per layer the best for no more cycles than one pair."""
+    """Return what the searches chose, and per layer the best for no more cycles than per model."""
     chosen = {
         name: report.verdict.chosen
         for name, report in reports.items()

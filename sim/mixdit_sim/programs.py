@@ -1,13 +1,11 @@
 """Programs of a layer's GEMMs of one name, without their numbers."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from mixdit_hw.engine.config import EngineConfig
 from mixdit_sim.workloads import Matmul, Workload, formats
 from mixdit_sw.engine.compiler import Program, compile_sizes
 from mixdit_sw.engine.gemm import GemmSize
-from mixdit_sw.engine.parts import split_k
 
 
 def gemm_sizes(workload: Workload, matmul: Matmul) -> list[tuple[int, GemmSize]]:
@@ -32,21 +30,9 @@ def layer_program(config: EngineConfig, workload: Workload, matmul: Matmul) -> P
 def sizes_program(config: EngineConfig, sizes: Iterable[tuple[int, GemmSize]]) -> Program:
     """Return the program that runs GEMMs, each so many times.
 
-    Of GEMMs whose K takes parts, the first parts come first, then all second ones, so that the
-    engine waits once for each further part, not once for each GEMM.
-
     Raises
     ------
     MixditError
         When a GEMM does not fit the engine.
     """
-    shape = config.shape
-    parts = [split_k(size, shape) for times, size in sizes for _ in range(times)]
-    found: list[GemmSize] = []
-    last: list[int | None] = [None] * len(parts)
-    for number in range(max(map(len, parts), default=0)):
-        for gemm, steps in enumerate(parts):
-            if number < len(steps):
-                found.append(replace(steps[number], residual_source=last[gemm]))
-                last[gemm] = len(found) - 1
-    return compile_sizes(found, shape)
+    return compile_sizes([size for times, size in sizes for _ in range(times)], config.shape)

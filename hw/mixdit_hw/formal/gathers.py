@@ -10,8 +10,6 @@ from mixdit_hw.formal.axi import check_stays
 from mixdit_hw.formal.inside import surround
 from mixdit_hw.formal.properties import assume, check, cover, implies
 
-"""No row of a table: its follower is none."""
-
 
 def square_tiles(bus_bytes: int) -> EngineConfig:
     """Return an engine of 4x4 PEs, whose bus word has one row of a tile, or two."""

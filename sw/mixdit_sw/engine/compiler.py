@@ -16,7 +16,7 @@ from mixdit_sw.engine.convert import LayerConvert
 from mixdit_sw.engine.gemm import GemmSize, LayerGemm
 from mixdit_sw.engine.image import Image
 from mixdit_sw.engine.layout import pack_matrix, pack_operand, pack_vector, unpack_matrix
-from mixdit_sw.engine.parts import in_parts, last_part
+from mixdit_sw.engine.parts import in_parts, outputs_of
 from mixdit_sw.engine.placement import Placement, Size
 from mixdit_sw.engine.schedule import Schedule
 from mixdit_sw.engine.shape import EngineShape
@@ -125,7 +125,7 @@ def _gemm_parts(
     if gemm.b_source is None:
         b = pack_operand(gemm.b, shape, is_b=True, tiles=grid[1])
         parts.append((command.b_address, b))
-    if gemm.residual is not None:
+    if gemm.residual is not None and gemm.residual_source is None:
         parts.append((command.residual_address, pack_matrix(gemm.residual, shape, grid)))
     return parts
 
@@ -163,5 +163,4 @@ def _program(
     words = np.zeros((len(commands), command_bytes(shape.bus_bytes) // 4), np.uint32)
     for row, command in zip(words, commands, strict=True):
         row[:COMMAND_WORDS] = command.pack()
-    outputs = [last_part(origins, number) for number in dict.fromkeys(origins)]
-    return Program(shape, image, sizes, outputs, commands, image.add(words))
+    return Program(shape, image, sizes, outputs_of(origins), commands, image.add(words))

@@ -6,6 +6,7 @@ import numpy as np
 
 from mixdit_sw.engine.commands import STEPS
 from mixdit_sw.engine.shape import EngineShape, digit_words, stored_formats
+from mixdit_sw.errors import MixditError
 from mixdit_sw.formats import LANES, Format
 from mixdit_sw.operand import QuantizedOperand
 
@@ -46,6 +47,10 @@ class GemmSize:
     b_source: int | None = None
     residual_source: int | None = None
     col_tiles: int = 0
+
+    def __post_init__(self) -> None:
+        if self.residual_source is not None and "residual" not in self.steps:
+            raise MixditError("A GEMM that reads a residual needs the step residual")
 
     def tiles(self, shape: EngineShape) -> tuple[int, int]:
         """Rows and columns of tiles; whole groups of columns if C is stored as an operand."""
@@ -104,7 +109,7 @@ class LayerGemm:
     a_source, b_source : int, optional
         Number of the GEMM or conversion that stores A, or B, whose bits are not used then.
     residual_source : int, optional
-        Number of the GEMM whose C, stored as FP32, is the residual.
+        Number of the GEMM whose C, stored as FP32, is the residual; likewise.
     col_tiles : int
         Columns of tiles that are computed at least.
     """

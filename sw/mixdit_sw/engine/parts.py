@@ -22,29 +22,67 @@ SOURCES = ("a_source", "b_source", "residual_source", "source")
 def in_parts(steps: Sequence[Step], shape: EngineShape) -> tuple[list[Step], list[int]]:
     """Return a list with what K is too long for in parts, and whose part each is.
 
+    Among steps that do not read each other first parts come first, then all second ones: the engine
+    waits once for each round, not once for each part.
+
     Raises
     ------
     MixditError
         When something reads what comes after it, or `split_k` refuses it.
     """
-    found: list[Step] = []
+    found: list[Any] = []
     origins: list[int] = []
+    rounds: dict[int, list[Any]] = {}
     for number, step in enumerate(steps):
-        step = _renumbered(step, number, origins)
-        parts: list[Any] = [step]
-        if isinstance(step, GemmSize | LayerGemm):
-            parts = split_k(step, shape, len(found))
-        found += parts
-        origins += [number] * len(parts)
+        sources = _sources(step, number)
+        if any(source in rounds for source in sources.values()):
+            _flush(rounds, found, origins)
+        commands: dict[str, Any] = {n: _last_part(origins, x) for n, x in sources.items()}
+        named = replace(step, **commands) if commands else step
+        is_gemm = isinstance(named, GemmSize | LayerGemm)
+        rounds[number] = split_k(named, shape) if is_gemm else [named]
+    _flush(rounds, found, origins)
     for step in reversed(found):
         _widen_residual(step, found, shape)
     return found, origins
 
 
+def _sources(step: Any, number: int) -> dict[str, int]:
+    """Return the steps that step `number` reads, by the name under which it has them."""
+    named = {name: getattr(step, name, None) for name in SOURCES}
+    sources = {name: source for name, source in named.items() if source is not None}
+    for source in sources.values():
+        if not 0 <= source < number:
+            raise MixditError(f"Command {number} cannot read what command {source} stores")
+    return sources
+
+
+def _flush(rounds: dict[int, list[Any]], found: list[Any], origins: list[int]) -> None:
+    """Move parts to the list, round by round, each with the one before as its residual."""
+    for number in range(max(map(len, rounds.values()), default=0)):
+        for origin, parts in rounds.items():
+            if number < len(parts):
+                part = parts[number]
+                if number:
+                    part = replace(part, residual_source=_last_part(origins, origin))
+                found.append(part)
+                origins.append(origin)
+    rounds.clear()
+
+
+def outputs_of(origins: list[int]) -> list[int]:
+    """Return the command that stores the result of each step, from whose part each command is."""
+    return [_last_part(origins, number) for number in range(max(origins, default=-1) + 1)]
+
+
+def _last_part(origins: list[int], number: int) -> int:
+    return len(origins) - 1 - origins[::-1].index(number)
+
+
 def _widen_residual(step: Any, found: list[Any], shape: EngineShape) -> None:
     """Have the columns computed that a step reads beside its residual's: a group may end there."""
     source = getattr(step, "residual_source", None)
-    if source is None:
+    if source is None or not isinstance(found[source], GemmSize | LayerGemm):
         return
     needed = _size(step).tiles(shape)[1]
     if _size(found[source]).tiles(shape)[1] < needed:
@@ -55,35 +93,10 @@ def _size(gemm: GemmSize | LayerGemm) -> GemmSize:
     return gemm if isinstance(gemm, GemmSize) else gemm.size
 
 
-def _renumbered(step: Step, number: int, origins: list[int]) -> Step:
-    """Return a step that names commands where it named steps."""
-    commands: dict[str, Any] = {}
-    for name in SOURCES:
-        source = getattr(step, name, None)
-        if source is None:
-            continue
-        if not 0 <= source < number:
-            raise MixditError(f"Command {number} cannot read what command {source} stores")
-        commands[name] = last_part(origins, source)
-    return replace(step, **commands) if commands else step
-
-
-def last_part(origins: list[int], number: int) -> int:
-    """Return the command that stores the result of step `number`."""
-    return len(origins) - 1 - origins[::-1].index(number)
-
-
-def split_k(gemm: Gemm, shape: EngineShape, first: int = 0) -> list[Gemm]:
+def split_k(gemm: Gemm, shape: EngineShape) -> list[Gemm]:
     """Return a GEMM in as few parts of K as fit the buffers, about equally long.
 
-    Parameters
-    ----------
-    gemm : GemmSize or LayerGemm
-        The GEMM.
-    shape : EngineShape
-        The engine.
-    first : int
-        Number of the first part's command; the others follow it.
+    Each but the first still needs the one before as its residual.
 
     Raises
     ------
@@ -111,7 +124,7 @@ def split_k(gemm: Gemm, shape: EngineShape, first: int = 0) -> list[Gemm]:
             f"K = {size.k} takes {count} parts, whose sum needs an engine with the step residual"
         )
     parts = [gemm.part(part) for part in k_blocks]
-    return [_link(part, i, i == count - 1, first) for i, part in enumerate(parts)]
+    return [_piece(part, i == 0, i == count - 1) for i, part in enumerate(parts)]
 
 
 def _fits(size: GemmSize, shape: EngineShape) -> bool:
@@ -120,15 +133,15 @@ def _fits(size: GemmSize, shape: EngineShape) -> bool:
     return size.words(False) <= shape.words(False) and group * size.words(True) <= shape.words(True)
 
 
-def _link(part: Gemm, number: int, is_last: bool, first: int) -> Gemm:
+def _piece(part: Gemm, is_first: bool, is_last: bool) -> Gemm:
+    """Leave to the last part how C is stored, to the first one bias and residual."""
     if not is_last:
         part = replace(part, bf16=False, as_operand=None)
-    if number == 0:
+    if is_first:
         return part
-    source = first + number - 1
     if isinstance(part, LayerGemm):
-        return replace(part, bias=None, residual=None, residual_source=source)
-    return replace(part, steps=_later(part.steps), residual_source=source)
+        return replace(part, bias=None, residual=None, residual_source=None)
+    return replace(part, steps=_later(part.steps), residual_source=None)
 
 
 def _later(steps: tuple[str, ...]) -> tuple[str, ...]:

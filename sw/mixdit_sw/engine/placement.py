@@ -31,7 +31,6 @@ class Placement:
         self.image = Image(shape.bus_bytes)
         self.commands: list[Command] = []
         self.rooms = [size.tiles(shape) for size in sizes]
-        self.barrier = 0
         for size in sizes:
             if isinstance(size, ConvertSize):
                 self._need(size.source, size.source_grid(shape))
@@ -55,10 +54,10 @@ class Placement:
 
         Before a command that waits all earlier ones have ended.
         """
-        if all(source is None or source < self.barrier for source in sources):
+        latest = max((source for source in sources if source is not None), default=None)
+        if latest is None:
             return 0
-        self.barrier = len(self.commands)
-        return 1
+        return int(not any(command.wait for command in self.commands[latest + 1 :]))
 
     def gemm(self, gemm: GemmSize, plan: Schedule | None) -> None:
         """Add a GEMM."""

@@ -36,21 +36,12 @@ def long_case(rng, config, k):
         shorter = random_gemm(rng, config, (7, 200))
         while (shorter.size.m, shorter.size.n) != (m, n) or shorter.residual is not None:
             shorter = random_gemm(rng, config, (max(m, n), 200))
-        gemms.append(replace(shorter, residual_source=0))
+        residual = expected(first, KIND, config.shape)
+        gemms.append(replace(shorter, residual_source=0, residual=residual))
     if rng.random() < 0.5:
         gemms.append(random_gemm(rng, config, (7, 100)))
     program = compile_gemms(gemms, config.shape)
-    return Case(_with_residuals(gemms, config), program, random_timing(rng))
-
-
-def _with_residuals(gemms, config):
-    """The same with numbers in place of sources, from which the golden model computes."""
-    return [
-        gemm
-        if gemm.residual_source is None
-        else replace(gemm, residual_source=None, residual=expected(gemms[0], KIND, config.shape))
-        for gemm in gemms
-    ]
+    return Case(gemms, program, random_timing(rng))
 
 
 def long_cases(config, count, seed, k=1500):

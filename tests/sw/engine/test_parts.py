@@ -37,12 +37,13 @@ def test_as_few_as_fit_and_nothing_lost():
         blocks = int(rng.integers(1, 80))
         a, b = (tuple((MX9, MX6, MX4)[i] for i in rng.integers(3, size=blocks)) for _ in "ab")
         gemm = size(a, b, k=16 * blocks - int(rng.integers(16)), steps=STEPS, bf16=True)
-        parts = split_k(gemm, SHAPE, first=7)
+        parts = split_k(gemm, SHAPE)
         assert all(map(fits, parts))
         assert sum((part.a_formats for part in parts), ()) == a
         assert sum((part.b_formats for part in parts), ()) == b
         assert sum(part.k for part in parts) == gemm.k
-        assert [part.residual_source for part in parts] == [None, *range(7, 6 + len(parts))]
+        linked, _ = in_parts([gemm], SHAPE)
+        assert [part.residual_source for part in linked] == [None, *range(len(parts) - 1)]
         assert [part.bf16 for part in parts] == [False] * (len(parts) - 1) + [True]
         later = ("row_scale", "col_scale", "residual")
         assert [part.steps for part in parts] == [STEPS] + [later] * (len(parts) - 1)
@@ -74,15 +75,17 @@ def test_sources_are_renumbered():
     found, origins = in_parts(steps, SHAPE)
     parts = origins.count(0)
     assert parts > 2
-    assert origins == [0] * parts + [1, 2, 3, 4]
-    assert found[-3].a_source == parts - 1
-    assert found[-2].a_source == parts
+    # The conversion reads nothing, so it comes in the first round.
+    assert origins == [0, 1] + [0] * (parts - 1) + [2, 3, 4]
+    assert [part.residual_source for part in found[2 : parts + 1]] == [0, *range(2, parts)]
+    assert found[-3].a_source == parts
+    assert found[-2].a_source == 1
     assert found[-1].residual_source == parts + 1
     program = compile_sizes(steps, SHAPE)
-    assert program.outputs == [parts - 1 + i for i in range(5)]
+    assert program.outputs == [parts, 1, parts + 1, parts + 2, parts + 3]
     # A wait serves all that the commands before it store.
     waits = [command.wait for command in program.commands]
-    assert waits == [0] + [1] * (parts - 1) + [0, 1, 0, 1, 0]
+    assert waits == [0, 0] + [1] * (parts - 1) + [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("source", [-1, 1, 2])
@@ -130,6 +133,28 @@ def test_residuals_have_the_columns_of_what_reads_them():
     assert first.tiles(SHAPE) == (2, 3)
     assert found[0].tiles(SHAPE) == found[1].tiles(SHAPE) == (2, 4)
     assert found[1] == second
+
+
+def test_a_round_waits_once():
+    """Of GEMMs that do not read each other all first parts come first."""
+    long, longer, short = (size((MX6,) * n, (MX6,) * n) for n in (30, 50, 1))
+    found, origins = in_parts([long, short, longer], SHAPE)
+    assert origins == [0, 1, 2, 0, 2, 2]
+    assert [part.residual_source for part in found] == [None, None, None, 0, 2, 4]
+    program = compile_sizes([long, short, longer], SHAPE)
+    assert [command.wait for command in program.commands] == [0, 0, 0, 1, 0, 1, 0]
+    assert program.outputs == [3, 1, 5]
+
+
+def test_a_residual_that_is_none():
+    first = ConvertSize(m=3, n=9, as_operand=(MX6,))
+    with pytest.raises(MixditError, match="The residual is not what command 0 stores"):
+        compile_sizes([first, size((MX6,), (MX6,), steps=("residual",), residual_source=0)], SHAPE)
+    with pytest.raises(MixditError, match="needs the step residual"):
+        size((MX6,), (MX6,), residual_source=0)
+    gemm = layer(np.random.default_rng(3), 32)
+    with pytest.raises(MixditError, match="needs the numbers of a residual"):
+        golden_layer(replace(gemm, residual=None, residual_source=0), KIND, SHAPE)
 
 
 def test_golden_rounds_between_parts():
